@@ -1,0 +1,109 @@
+"""The message/cpim objects that the gateway composes itself: from plain text, from a stanza, and to tell of a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from .address import Address, SipAddress
+from .cpim import CpimMessage, compose
+from .dates import format_rfc3339, parse_rfc3339
+from .domain import ascii_domain
+from .errors import SyntaxFault
+from .jid import unescape_local
+from .mime import Entity
+from .sipfrag import compose_status
+from .text import crlf
+from .uri import im_uri
+
+TEXT_TYPE = "text/plain; charset=utf-8"
+FAILURE_TYPE = "message/sipfrag"
+
+
+@lru_cache(maxsize=4096)
+def address_uri(address: Address) -> str:
+    """The im: URI of a person, as message/cpim names him (ICPIM-10, RFC 3922 section 3.2).
+
+    >>> address_uri(SipAddress("o'malley", "sip.example"))
+    'im:o%27malley@sip.example'
+    """
+    if isinstance(address, SipAddress):
+        return im_uri(address.user, address.domain)
+    return im_uri(unescape_local(address.local), ascii_domain(address.domain))
+
+
+OLD_AFTER_SECONDS = 60
+"""A message older than this when it comes says when it was written (IMSG-15, ICPIM-23)."""
+
+
+def written_at(message: CpimMessage) -> float | None:
+    """When a message says that it was written, in POSIX seconds; None when it says nothing readable."""
+    stated = message.first("DateTime")
+    return _instant(stated) if stated else None
+
+
+@lru_cache(maxsize=64)
+def _instant(text: str) -> float | None:
+    try:
+        return parse_rfc3339(text).timestamp()
+    except SyntaxFault:
+        return None
+
+
+def text_message(
+    sender: Address,
+    recipient: Address,
+    body: str,
+    sent_at: float,
+    *,
+    subjects: tuple[tuple[str, str], ...] = (),
+    language: str = "",
+    sender_name: str = "",
+) -> CpimMessage:
+    """Text as message/cpim: From, To, DateTime, Subjects, then text/plain in UTF-8 with CRLF line ends (CPIM-63, CPIM-64, E13).
+
+    sent_at: POSIX seconds, of which the whole ones are said. subjects: (text, language or ""). language: of the body, goes into
+    Content-Language.
+    """
+    shape = _text_shape(sender, recipient, int(sent_at), subjects, sender_name) if not subjects else None
+    model = shape or _text_shape.__wrapped__(sender, recipient, int(sent_at), subjects, sender_name)
+    head = _language_head(language)
+    text = crlf(body)
+    content = text.encode()
+    entity = Entity(head.raw + content, head.headers, content, head.content_type, text)
+    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+
+
+@lru_cache(maxsize=4096)
+def _text_shape(sender: Address, recipient: Address, sent_at: int, subjects: tuple[tuple[str, str], ...], sender_name: str) -> CpimMessage:
+    """A message without text: its headers are those of every text between the same two people in the same second."""
+    name = f"{_formal_name(sender_name)} " if sender_name else ""
+    fields = [("From", f"{name}<{address_uri(sender)}>"), ("To", f"<{address_uri(recipient)}>"), ("DateTime", format_rfc3339(sent_at))]
+    fields += [(f"Subject;lang={tag}" if tag else "Subject", subject) for subject, tag in subjects]
+    return compose(fields, _language_head(""))
+
+
+@lru_cache(maxsize=256)
+def _language_head(language: str) -> Entity:
+    """A text entity without content, in this language."""
+    headers = [("Content-Type", TEXT_TYPE)] + ([("Content-Language", language)] if language else [])
+    return Entity.compose(headers, b"")
+
+
+def failure_message(
+    sender: Address,
+    recipient: Address,
+    sent_at: float,
+    status: int,
+    reason: str,
+    headers: Iterable[tuple[str, str]] = (),
+) -> CpimMessage:
+    """What became of a message, as a message/sipfrag status in message/cpim (FRAG-41). `sender` is whom the failed message was for."""
+    fields = [("From", f"<{address_uri(sender)}>"), ("To", f"<{address_uri(recipient)}>"), ("DateTime", format_rfc3339(sent_at))]
+    part = (("Content-Type", FAILURE_TYPE), ("Content-Disposition", "notification"))
+    return compose(fields, Entity.compose(part, compose_status(status, reason, tuple(headers))))
+
+
+def _formal_name(name: str) -> str:
+    """A display name as a quoted Formal-name (RFC 3862 section 4.1); the escapes are the writer's work."""
+    return '"' + name.replace('"', "'") + '"'

@@ -1,0 +1,190 @@
+"""What travels between the two sides: one message with everything that its delivery, its retries and its reports need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .address import Address, SipAddress
+from .cpim import CpimMessage, compose
+from .errors import SyntaxFault
+from .jid import Jid, jid_from_xmpp_uri, xmpp_uri
+from .mime import Entity
+from .uri import Uri, sip_uri
+
+NAMESPACE = "urn:uuid:5f1d1c8e-6f0e-4c1b-9a53-0d6e8f2a7b41"
+"""Namespace of the header fields in which an envelope keeps what message/cpim has no field for (RFC 3862 section 3.4)."""
+WRAPPED = "message/cpim"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOrigin:
+    """The SIP request that brought a message: what a report about it has to name (FRAG-41).
+
+    from_uri: where the report goes, without the tag. to_uri: whom the sender wrote to, in the sender's spelling. status: what the sender
+    was answered is always the accepted status, so it is not kept.
+    """
+
+    from_uri: str
+    to_uri: str
+    call_id: str
+    cseq: str
+
+
+@dataclass(frozen=True, slots=True)
+class StanzaOrigin:
+    """The stanza that brought a message: what an error stanza about it has to repeat (RFC 6120 section 8.3.1)."""
+
+    id: str
+    type: str
+    sender: str
+    recipient: str
+
+
+Origin = RequestOrigin | StanzaOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message on its way.
+
+    id: the stanza id or imdn.Message-ID under which the far side sees it, the same in every try.
+    trace_id: names this message in logs and traces.
+    sender, recipient: home addresses; the device is the resource or the `gr` at that end, empty when none is known.
+    peer: the peer or link it came by ("udp:192.0.2.7", "xmpp:sip.example", "gateway").
+    received_at, expires_at: POSIX seconds; expires_at is None when the sender set no limit.
+    thread: Call-ID or thread, the correlation that both sides share; empty when there is none.
+    asked: IMDN dispositions that the sender wants to hear of (RFC 5438 section 6.4).
+    origin: how it came, for errors about it; None for what the gateway says itself: its own failure is only logged (MSG-23).
+    about: set in a failure message: the origin of the message that failed.
+    volatile: never stored, replaced by newer, dropped under pressure (typing).
+    message: the canonical message.
+    """
+
+    id: str
+    trace_id: str
+    sender: Address
+    recipient: Address
+    message: CpimMessage
+    received_at: float
+    peer: str
+    sender_device: str = ""
+    recipient_device: str = ""
+    expires_at: float | None = None
+    thread: str = ""
+    asked: frozenset[str] = frozenset()
+    origin: Origin | None = None
+    about: Origin | None = None
+    volatile: bool = False
+
+    def to_cpim(self) -> bytes:
+        """The envelope as message/cpim around its message (RFC 3862 section 6: wrap, never alter). `from_cpim` undoes it exactly."""
+        fields = [("Id", self.id), ("Trace", self.trace_id), ("Received", repr(self.received_at)), ("Peer", self.peer)]
+        if self.expires_at is not None:
+            fields.append(("Expires", repr(self.expires_at)))
+        if self.thread:
+            fields.append(("Thread", self.thread))
+        if self.asked:
+            fields.append(("Asked", ",".join(sorted(self.asked))))
+        if self.origin is not None:
+            fields += _origin_fields("Origin", self.origin)
+        if self.about is not None:
+            fields += _origin_fields("About", self.about)
+        if self.volatile:
+            fields.append(("Volatile", "yes"))
+        return _wrapped(_head(self.sender, self.sender_device, self.recipient, self.recipient_device), fields, self.message.raw)
+
+    @staticmethod
+    def from_cpim(raw: bytes) -> Envelope:
+        """Read what `to_cpim` wrote. Raises SyntaxFault for anything else."""
+        outer = CpimMessage.parse(raw)
+        if outer.entity.content_type.essence != WRAPPED:
+            raise SyntaxFault("Not a stored envelope")
+        own = {header.name: _read(header.value) for header in outer.headers if header.namespace == NAMESPACE}
+        sender, sender_device = _home(outer.first("From"))
+        recipient, recipient_device = _home(outer.first("To"))
+        try:
+            return Envelope(
+                id=own["Id"],
+                trace_id=own["Trace"],
+                sender=sender,
+                recipient=recipient,
+                message=CpimMessage.parse(outer.entity.content),
+                received_at=float(own["Received"]),
+                peer=own["Peer"],
+                sender_device=sender_device,
+                recipient_device=recipient_device,
+                expires_at=float(own["Expires"]) if "Expires" in own else None,
+                thread=own.get("Thread", ""),
+                asked=frozenset(own["Asked"].split(",")) if "Asked" in own else frozenset(),
+                origin=_read_origin(own, "Origin"),
+                about=_read_origin(own, "About"),
+                volatile="Volatile" in own,
+            )
+        except (KeyError, ValueError):
+            raise SyntaxFault("Not a stored envelope") from None
+
+
+def _wrapped(head: str, fields: list[tuple[str, str]], content: bytes) -> bytes:
+    """The octets of `compose`, made in one step where no value needs an escape or quotes: this runs for every message."""
+    text = "\n".join([value for _, value in fields])
+    if text.replace("\n", "").isprintable() and text.count("\n") == len(fields) - 1 and not _ODD.search(text):
+        lines = "".join([f"gw.{name}: {value}\r\n" for name, value in fields])
+        return f"{head}{lines}\r\nContent-Type: {WRAPPED}\r\n\r\n".encode() + content
+    own = [(f"gw.{name}", _written(value)) for name, value in fields]
+    ends = [line.split(": ", 1) for line in head.split("\r\n") if line]
+    return compose([*[(name, value) for name, value in ends], *own], Entity.compose((("Content-Type", WRAPPED),), content)).raw
+
+
+_ODD = re.compile(r"[\\\"]|^ | $", re.M)
+"""What `compose` escapes or we quote."""
+
+
+@lru_cache(maxsize=4096)
+def _head(sender: Address, sender_device: str, recipient: Address, recipient_device: str) -> str:
+    """The lines that all messages between the same two ends have in common."""
+    return f"From: <{_home_uri(sender, sender_device)}>\r\nTo: <{_home_uri(recipient, recipient_device)}>\r\nNS: gw <{NAMESPACE}>\r\n"
+
+
+def _home_uri(address: Address, device: str) -> str:
+    if isinstance(address, Jid):
+        return xmpp_uri(Jid(address.local, address.domain, device))
+    return sip_uri(address, device)
+
+
+def _home(value: str | None) -> tuple[Address, str]:
+    uri = (value or "").removeprefix("<").removesuffix(">")
+    if uri.startswith("xmpp:"):
+        jid = jid_from_xmpp_uri(uri)
+        return jid.bare, jid.resource
+    parsed = Uri.parse(uri)
+    return parsed.address, parsed.device
+
+
+def _written(value: str) -> str:
+    """A value that a header line keeps as it is: quotes hold the blanks around it, which no line may begin or end with."""
+    return f'"{value}"' if value.startswith((" ", '"')) or value.endswith(" ") else value
+
+
+def _read(value: str) -> str:
+    return value[1:-1] if value.startswith('"') else value
+
+
+def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
+    if isinstance(origin, RequestOrigin):
+        facts = [("From-URI", origin.from_uri), ("To-URI", origin.to_uri), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
+    else:
+        facts = [("Stanza", origin.id), ("Type", origin.type), ("Sender", origin.sender), ("Recipient", origin.recipient)]
+    return [(f"{name}-{what}", value) for what, value in facts]
+
+
+def _read_origin(own: dict[str, str], name: str) -> Origin | None:
+    if f"{name}-From-URI" in own:
+        return RequestOrigin(own[f"{name}-From-URI"], own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"])
+    if f"{name}-Stanza" in own:
+        return StanzaOrigin(own[f"{name}-Stanza"], own[f"{name}-Type"], own[f"{name}-Sender"], own[f"{name}-Recipient"])
+    return None
+
+
+__all__ = ["Envelope", "Origin", "RequestOrigin", "SipAddress", "StanzaOrigin"]

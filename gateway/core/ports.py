@@ -1,0 +1,253 @@
+"""What the rooms need of each other, as protocols. A room implements some of these and is handed the others by `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from .address import Address, SipAddress
+from .envelope import Envelope
+from .errors import Refusal
+from .jid import Jid
+from .outcome import Outcome
+from .uri import Uri
+
+
+# -- who may speak, and where it goes ---------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A SIP peer that is allowed to speak.
+
+    label: for logs and the envelope ("udp:192.0.2.7"). domains: the SIP domains it may speak for; None for all that are served.
+    """
+
+    label: str
+    domains: frozenset[str] | None = None
+    store_and_forward: bool = False
+
+
+class Parties(NamedTuple):
+    """The two ends of a message, as home addresses with the device at each end."""
+
+    sender: Address
+    recipient: Address
+    sender_device: str = ""
+    recipient_device: str = ""
+
+
+class Policy(Protocol):
+    """The guard and the directory as an adapter sees them. Every method raises Refusal."""
+
+    def peer(self, transport: str, host: str) -> Peer:
+        """The peer at this source address (SEC-05)."""
+
+    def from_sip(self, peer: Peer, sender: Uri, target: Uri) -> Parties:
+        """Who writes to whom in a SIP request. The sender is judged before anything is said about the target (SEC-40)."""
+
+    def reaches(self, target: Uri) -> tuple[Jid, str]:
+        """Whom on the XMPP side a SIP URI reaches, and on which device."""
+
+    def from_xmpp(self, link: str, sender: Jid, target: Jid) -> Parties:
+        """Who writes to whom in a stanza that came over the component link of domain `link`."""
+
+
+class Names(Protocol):
+    """How a person is called on the side where he does not live; on his own side he has his home address."""
+
+    def jid_of(self, home: Address) -> Jid:
+        """The bare JID under which the XMPP side knows this person. Raises Refusal."""
+
+    def sip_of(self, home: Address) -> SipAddress:
+        """The SIP address under which the SIP side knows this person. Raises Refusal."""
+
+
+# -- taking messages ---------------------------------------------------------------------------------------------------
+Keys = tuple[int, int]
+"""The two digests by which a SIP arrival is known again (MSG-19): of the transaction, of the message."""
+
+Answered = Callable[[Refusal | None], None]
+"""Called once, on the loop: None when the message is kept, else why it is not."""
+
+Trace = tuple[str, str, str]
+"""How a late answer names what it answers: (stanza id, our JID, their bare JID)."""
+
+
+class Sink(Protocol):
+    """Takes responsibility for messages. Implemented by the relay, used by both adapters."""
+
+    def age(self, key: int) -> float | None:
+        """Seconds since a message with this digest was kept; None when that was not in the last minutes (MSG-19)."""
+
+    def offer(self, envelope: Envelope, answered: Answered, keys: Keys | None = None) -> None:
+        """Keep this message and deliver it. Never blocks; `answered` is called once, within 3 s unless a commit is running."""
+
+    def failed_later(self, trace: Trace, failure: Outcome) -> None:
+        """An error came back for a message that was delivered before; tell its sender, if it is known and was not told."""
+
+    def link_up(self, gate: str) -> None:
+        """A gate that was not ready may be so now."""
+
+
+# -- delivering --------------------------------------------------------------------------------------------------------
+class Parcel(NamedTuple):
+    """A message in the form of the side it goes to.
+
+    lane: what it delivers to, as a key: messages of one lane keep their order. gate: the link or next hop that it needs.
+    wire: the translated message, read by its carrier only. once: it must be delivered at once or fail (`store = false` on its route).
+    trace: how a late error would name it.
+    """
+
+    lane: str
+    gate: str
+    wire: object
+    once: bool = False
+    trace: Trace | None = None
+
+
+class Delivery(Protocol):
+    """One message that is to be put on the wire now. The carrier calls `done` exactly once, on the loop."""
+
+    @property
+    def seq(self) -> int:
+        """Its number in the store."""
+
+    @property
+    def number(self) -> int:
+        """The CSeq number of this try, before it is taken modulo 2**31."""
+
+    @property
+    def repeat(self) -> bool:
+        """Whether an earlier try under this number may have arrived."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """The message."""
+
+    @property
+    def parcel(self) -> Parcel:
+        """The message as its carrier has translated it."""
+
+    def done(self, outcome: Outcome) -> None:
+        """What became of this try."""
+
+
+class Carrier(Protocol):
+    """One side, as the relay sees it."""
+
+    window: int
+    """How many messages of one lane may be on their way at once (RFC 3428 section 8 says one towards SIP)."""
+
+    def translate(self, envelope: Envelope, number: int) -> Parcel:
+        """The message in this side's form; pure. `number` as in Delivery. Raises Refusal when it cannot be said there."""
+
+    def ready(self, gate: str, *, retry: bool) -> bool:
+        """Whether this link or next hop is up and has room (for a retry). When that changes, the carrier calls `Sink.link_up`."""
+
+    def send(self, delivery: Delivery) -> None:
+        """Put it on the wire, once."""
+
+
+# -- keeping -----------------------------------------------------------------------------------------------------------
+class Recollection(NamedTuple):
+    """Something that a later answer needs to find its way back.
+
+    kind: "request" (Trace -> the SIP request), "thread" (Call-ID -> XMPP thread), "spelling" (a SIP user as last spelled).
+    key: digest of what it is found by. until: POSIX seconds. facts: what is remembered.
+    """
+
+    kind: str
+    key: int
+    until: float
+    facts: str
+
+
+class Acceptance(NamedTuple):
+    """A message to be kept.
+
+    seq: a number of `Store.number`, in order. record: `Envelope.to_cpim()`. keys: the dedupe digests of a SIP arrival.
+    forgets: the key of a "request" recollection that is used up by this one.
+    """
+
+    seq: int
+    lane: str
+    record: bytes
+    received_at: float
+    expires_at: float
+    keys: Keys | None = None
+    recollections: tuple[Recollection, ...] = ()
+    forgets: int = 0
+
+
+class Settlement(NamedTuple):
+    """What became of a kept message that was not just delivered: failed for good, to be tried again, or put aside.
+
+    due_at: None when it has failed; else when it is tried again, in POSIX seconds. number: of the next try. attempts: so far.
+    parked: why it is put aside (REL-18), empty when it is not. follow_up: a failure message for its sender, kept in the same commit.
+    """
+
+    seq: int
+    due_at: float | None = None
+    number: int = 0
+    attempts: int = 0
+    parked: str = ""
+    follow_up: Acceptance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index of the outbox knows of one kept message."""
+
+    seq: int
+    lane: str
+    octets: int
+    received_at: float
+    expires_at: float
+    due_at: float
+    number: int
+    attempts: int
+    parked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The result of one commit. fault: empty, or why nothing of it is kept."""
+
+    fault: str = ""
+
+
+class Store(Protocol):
+    """The durable outbox, as the worker sees it. Everything is called, and calls back, on the loop."""
+
+    def number(self) -> int:
+        """The next number of the one sequence: rises, and is never used twice, also across a crash."""
+
+    def secret(self) -> bytes:
+        """The key of the keyed hashes, the same for the life of this store."""
+
+    def age(self, key: int) -> float | None:
+        """Seconds since a message with this digest was kept; None when that was not in the last 5 minutes."""
+
+    def full(self) -> bool:
+        """Whether no more digests can be remembered now."""
+
+    def commit(
+        self,
+        acceptances: Sequence[Acceptance],
+        settled: Sequence[int],
+        settlements: Sequence[Settlement],
+        done: Callable[[Committed], None],
+    ) -> None:
+        """Keep, settle and postpone all of these in one transaction with one fsync. One call may run at a time.
+
+        settled: the seqs of what is settled for good with nothing to follow.
+        """
+
+    def load(self, seqs: Sequence[int], done: Callable[[Sequence[tuple[int, bytes]] | None], None]) -> None:
+        """The records of these messages, in order; one that is gone is left out, a damaged one has an empty record.
+
+        None when the store cannot be read now.
+        """
+
+    def recall(self, kind: str, key: int, done: Callable[[str], None]) -> None:
+        """The facts remembered last under this key; empty when there are none."""

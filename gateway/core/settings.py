@@ -1,0 +1,129 @@
+"""What each room is configured with. `config` reads the TOML into these values; no room reads a file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One place to listen on: "udp:127.0.0.1:5060"."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """`[sip]`: where we listen, who lives there, where requests go."""
+
+    listen: tuple[Listener, ...]
+    domains: tuple[str, ...]
+    outbound: str = ""
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    accepted_status: int = 202
+
+
+@dataclass(frozen=True, slots=True)
+class XmppSettings:
+    """`[xmpp]`: the server that we attach to as a component for every SIP domain."""
+
+    host: str
+    port: int
+    secret: str = field(repr=False)
+    domains: tuple[str, ...]
+    pager_type: str = ""
+    plain: bool = False
+    """The server was written as "tcp:host:port": a link in clear beyond loopback is wanted (SEC-44)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRule:
+    """`[[peer]]`: who may speak, and only for these domains."""
+
+    match: IPv4Network | IPv6Network | None
+    tls: str
+    domains: tuple[str, ...]
+    store_and_forward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """`[[route]]`: settings of one next hop."""
+
+    domain: str
+    next_hop: str = ""
+    large_messages: bool = False
+    store: bool = True
+    failure_report: str = "text"
+    cpim: str = "auto"
+    imdn: str = "auto"
+    typing: str = "auto"
+    html: bool = False
+    decode: bool = False
+    gr: bool = True
+    assert_identity: bool = False
+    receipt_on_200: bool = False
+    redirects: bool = True
+    sips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`[limits]`: bounds of the queue (MSG-67) and what to do about old dates (MSG-81)."""
+
+    queue_messages: int = 100_000
+    queue_octets: int = 1_073_741_824
+    queue_age_hours: float = 72
+    per_recipient: int = 1000
+    stale_date: str = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """`[admin]`: the HTTP side of the operator's desk."""
+
+    listen: str = ""
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DigestSettings:
+    """`[digest]`: accounts that may authenticate to us."""
+
+    realm: str = ""
+    accounts_file: Path | None = None
+    algorithms: tuple[str, ...] = ("SHA-256",)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, checked and typed."""
+
+    file: str
+    name: str
+    data_dir: Path
+    mappings: Path | None
+    sip: SipSettings
+    xmpp: XmppSettings
+    store_url: str
+    limits: Limits = Limits()
+    peers: tuple[PeerRule, ...] = ()
+    routes: tuple[RouteRule, ...] = ()
+    admin: AdminSettings | None = None
+    digest: DigestSettings | None = None
+
+    def route(self, domain: str) -> RouteRule:
+        """The rule for a SIP domain (normal form): its own `[[route]]`, else "*", else the defaults with `[sip] outbound`."""
+        for wanted in (domain, "*"):
+            for rule in self.routes:
+                if rule.domain == wanted:
+                    return rule
+        return RouteRule("*", self.sip.outbound)

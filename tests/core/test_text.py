@@ -1,0 +1,86 @@
+"""Line ends, control characters, and what XML can hold."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.text import crlf, has_control, lf, one_line, xml_can_hold, xml_text
+
+FORBIDDEN = [chr(code) for code in (*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0xD800, 0xDFFF, 0xFFFE, 0xFFFF)]
+ALLOWED = ["\t", "\n", "\r", " ", "\x7f", "\x85", "\ud7ff", "\ue000", "\ufffd", "\U00010000", "\U0010ffff", "é"]
+
+
+@pytest.mark.requirement("IMSG-17", "MSG-37")
+@pytest.mark.parametrize("ch", FORBIDDEN, ids=ascii)
+def test_what_xml_forbids_becomes_the_replacement_character(ch: str) -> None:
+    assert xml_text(f"a{ch}{ch}b") == "a\ufffd\ufffdb"
+    assert not xml_can_hold(f"a{ch}b")
+
+
+@pytest.mark.parametrize("ch", ALLOWED, ids=ascii)
+def test_what_xml_allows_stays(ch: str) -> None:
+    assert xml_text(f"a{ch}b") == f"a{ch}b"
+    assert xml_can_hold(f"a{ch}b")
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec=None, min_codepoint=0, max_codepoint=0x10FFFF)))
+def test_a_reader_of_xml_takes_every_repaired_text(text: str) -> None:
+    kept = xml_text(text)
+    escaped = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    assert (ElementTree.fromstring(f"<a>{escaped}</a>".encode()).text or "") == kept
+    assert xml_can_hold(text) == (kept == text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("a\r\nb", "a\nb"), ("a\rb", "a\nb"), ("a\n\rb\r\r\n", "a\n\nb\n\n"), ("ab", "ab"), ("", ""),
+])
+def test_lf(text: str, expected: str) -> None:
+    assert lf(text) == expected
+
+
+@pytest.mark.requirement("CPIM-63", "IMSG-05")
+@pytest.mark.parametrize( ("text", "expected"), [
+    ("a\nb", "a\r\nb"), ("a\r\nb", "a\r\nb"), ("a\rb", "a\r\nb"), ("\n\n", "\r\n\r\n"), ("a\n", "a\r\n"), ("ab", "ab"), ("", ""),
+])
+def test_crlf(text: str, expected: str) -> None:
+    assert crlf(text) == expected
+
+
+@pytest.mark.requirement("CPIM-46", "IMSG-09", "SEC-18")
+@pytest.mark.parametrize(("text", "expected"), [
+    ("a\r\nVia: x", "a Via: x"),
+    ("a\t\r\n\tb", "a b"),
+    ("  a b  ", "a b"),
+    ("\ta\n", "a"),
+    ("a\x00b\x1fc\x7fd", "a\ufffdb\ufffdc\ufffdd"),
+    ("a\x85b\x9fc", "a\ufffdb\ufffdc"),
+    ("a  b", "a  b"),
+    ("\u00a0é\u2028", "\u00a0é\u2028"),
+    ("", ""),
+])
+def test_one_line(text: str, expected: str) -> None:
+    assert one_line(text) == expected
+
+
+@pytest.mark.requirement("CPIM-46")
+@settings(deadline=None)
+@given(st.text())
+def test_one_line_leaves_nothing_that_could_end_a_line(text: str) -> None:
+    line = one_line(text)
+    assert not has_control(line)
+    assert line == line.strip(" ") == one_line(line)
+
+
+@pytest.mark.parametrize("code", [*range(32), *range(0x7F, 0xA0)])
+def test_every_control_character_is_seen(code: int) -> None:
+    assert has_control(f"a{chr(code)}")
+
+
+@pytest.mark.parametrize("text", ["", "plain", "zero\u200dwidth", "line\u2028separator", "\u00a0", "\ud800"])
+def test_what_only_does_not_print_is_no_control(text: str) -> None:
+    assert not has_control(text)

@@ -1,0 +1,103 @@
+"""What an operator should know about a configuration that is valid: keys that have no effect yet, and links that are not encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gateway.core.settings import Settings
+from gateway.core.uri import Uri
+
+from .keys import is_loopback
+
+Note = tuple[str, str]
+"""(key, what to know): ("sip.listen[1]", "no TLS yet: nothing listens there")."""
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+def _is(wanted: object) -> Callable[[object], bool]:
+    return lambda value: value == wanted
+
+
+def _is_not(harmless: object) -> Callable[[object], bool]:
+    return lambda value: value != harmless
+
+
+def _tls_listener(value: object) -> bool:
+    return str(value).startswith("tls:")
+
+
+def _tls_hop(value: object) -> bool:
+    uri = Uri.parse(str(value)) if value else None
+    return uri is not None and (uri.scheme == "sips" or (uri.param("transport") or "").lower() == "tls")
+
+
+_UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("admin.*", _always, "there is no HTTP port yet; the commands use the socket in data_dir"),
+    ("digest.*", _always, "nobody is asked for a password yet"),
+    ("sip.listen[]", _tls_listener, "there is no TLS yet; nothing listens there"),
+    ("sip.outbound", _tls_hop, "there is no TLS yet; nothing can be sent there"),
+    ("route.next_hop", _tls_hop, "there is no TLS yet; nothing can be sent there"),
+    ("peer.tls", _always, "there is no TLS yet; no peer is known by its certificate"),
+    ("peer.store_and_forward", _is(True), "dates are not checked yet"),
+    ("limits.stale_date", _always, "dates are not checked yet"),
+    ("route.failure_report", _is("sipfrag"), "failures are reported as text"),
+    ("route.imdn", _is_not("never"), "receipts are not carried yet"),
+    ("route.typing", _is_not("never"), "typing notices are not carried yet"),
+    ("route.html", _is(True), "HTML is not carried yet"),
+    ("route.decode", _is(True), "encoded bodies are not decoded yet"),
+    ("route.assert_identity", _is(True), "no identity is asserted yet"),
+    ("route.receipt_on_200", _is(True), "receipts are not carried yet"),
+    ("route.redirects", _is(True), "redirects are not followed yet"),
+    ("route.sips", _is(True), "sips: is refused everywhere yet"),
+)
+"""(key, which values of it have no effect, what happens instead). Whoever builds one of these deletes its line."""
+
+
+def unbuilt(content: Mapping[str, Any]) -> tuple[Note, ...]:
+    """The keys of a configuration (`read(path).content`, already found valid) that have no effect yet."""
+    return tuple(
+        (place, what)
+        for names, place, value in _each_key(content)
+        for known, applies, what in _UNBUILT
+        if known in names and applies(value)
+    )
+
+
+def _each_key(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, object]]:
+    """(names, place, value): (("route.html", "route.*"), "route[0].html", True); the entries of an array follow as "sip.listen[]"."""
+    for section, found in content.items():
+        for index, table in enumerate(found if isinstance(found, list) else [found]):
+            place = f"{section}[{index}]" if isinstance(found, list) else section
+            for name, value in table.items():
+                yield (f"{section}.{name}", f"{section}.*"), f"{place}.{name}", value
+                for at, item in enumerate(value if isinstance(value, list) else ()):
+                    yield (f"{section}.{name}[]",), f"{place}.{name}[{at}]", item
+
+
+def warnings(settings: Settings) -> tuple[Note, ...]:
+    """What works and is not safe: links in clear beyond this machine (QOS-30, SEC-44), and trust in everybody (SEC-05)."""
+    return tuple(_warnings(settings))
+
+
+def _warnings(settings: Settings) -> Iterator[Note]:
+    for index, listener in enumerate(settings.sip.listen):
+        if listener.transport != "tls" and not is_loopback(listener.host):
+            yield f"sip.listen[{index}]", f"{listener} is not encrypted; others on the way can read and change messages (QOS-30)"
+    for index, network in enumerate(settings.sip.trusted):
+        if network.prefixlen == 0:
+            yield f"sip.trusted[{index}]", f"{network} trusts every peer to say who it is (SEC-05)"
+    if _is_plain(settings.sip.outbound):
+        yield "sip.outbound", f"{settings.sip.outbound} is not encrypted; others on the way can read and change messages (QOS-30)"
+    for index, route in enumerate(settings.routes):
+        if route.next_hop != settings.sip.outbound and _is_plain(route.next_hop):
+            yield f"route[{index}].next_hop", f"{route.next_hop} is not encrypted; others on the way can read and change messages (QOS-30)"
+    if not is_loopback(settings.xmpp.host):
+        yield "xmpp.server", f"the link to {settings.xmpp.host} is not encrypted; the secret and all messages are in clear (SEC-44)"
+
+
+def _is_plain(next_hop: str) -> bool:
+    return bool(next_hop) and not _tls_hop(next_hop) and not is_loopback(Uri.parse(next_hop).host.strip("[]"))

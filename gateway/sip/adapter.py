@@ -1,0 +1,323 @@
+"""The SIP side as the rest of the gateway sees it: takes requests to the Sink, and carries deliveries as requests of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+import structlog
+
+from gateway.core.envelope import Envelope
+from gateway.core.errors import Refusal
+from gateway.core.outcome import DELIVERED, Outcome, Verdict
+from gateway.core.ports import Delivery, Parcel, Policy, Sink
+from gateway.core.settings import Settings
+from gateway.core.tables import Tables
+from gateway.core.text import one_line
+from gateway.core.uri import Uri
+
+from .codec import PLACE_OF_BRANCH, Draft, SipCodec
+from .endpoint import Endpoint, ServerTransaction
+from .flow import Flow
+from .locate import Locator, NotFoundError, Target, numeric
+from .message import BadMessage, Response
+from .transaction import ClientTransaction, Timers
+from .transport import Transports
+from .uas import Uas
+
+MOST_PENDING = 4096
+"""Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
+_TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
+_MOST_REASON = 128
+_TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
+_CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
+_LOOP_DETECTED = 482
+
+log = structlog.get_logger("sip")
+
+
+@dataclass(slots=True)
+class _Hop:
+    """One next hop: its targets once they are known, and what waits for them."""
+
+    uri: Uri
+    targets: tuple[Target, ...] = ()
+    asking: bool = False
+    waiting: deque[Delivery] = field(default_factory=deque)
+    held_until: float = 0.0
+    """A 503 with Retry-After holds the whole hop (MSG-49)."""
+
+
+class SipAdapter:
+    """Implements the Carrier port. Made before the loop runs; `open` starts it."""
+
+    window = 1
+
+    def __init__(
+        self, settings: Settings, tables: Tables, policy: Policy, codec: SipCodec, sink: Sink, secret: bytes, timers: Timers | None = None
+    ) -> None:
+        self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
+        self._timers = timers or Timers()
+        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+        self._endpoint: Endpoint = None  # type: ignore[assignment]
+        self._uas: Uas = None  # type: ignore[assignment]
+        self._transports = Transports(settings.sip.listen, self)
+        self._locator = Locator()
+        self._hops: dict[str, _Hop] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._was_full = False
+        self._draining = False
+        self._offered: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+    async def open(self) -> None:
+        """Listen. Raises ConfigFault."""
+        self._loop = asyncio.get_running_loop()
+        await self._transports.open()
+        self._codec.sent_by.update(self._transports.local)
+        sent_by = frozenset(self._transports.local.values())
+        self._uas = Uas(self._policy, self._codec, self._tables, self._settings, self._secret, sent_by)
+        self._endpoint = Endpoint(
+            send=self._transports.send,
+            arrived=self._arrived,
+            ended=self._ended,
+            trusts=self._trusts,
+            sent_by=sent_by,
+            secret=self._secret,
+            now=self._loop.time(),
+            timers=self._timers,
+        )
+
+    def drain(self) -> None:
+        """From now on new requests get 503."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Close every socket. What was on its way is tried again at the next start."""
+        if self._timer:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._transports.close()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the endpoint has counted."""
+        return self._endpoint.counters
+
+    # -- octets (the Receiver of the sockets) --------------------------------------------------------------------------
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A datagram or a whole message."""
+        self._endpoint.receive(data, flow, self._loop.time())
+
+    def unreadable(self, fault: BadMessage, flow: Flow) -> None:
+        """A stream that cannot be read on."""
+        self._endpoint.bad(fault, flow)
+
+    def lost(self, flow: Flow) -> None:
+        """What was sent on this flow and is not answered has an unknown fate."""
+        for transaction in self._endpoint.clients.flow_lost(Flow(flow.transport, flow.local, flow.host, flow.port)):
+            self._finish(transaction, _CONNECTION_LOST)
+
+    def _trusts(self, flow: Flow) -> bool:
+        try:
+            self._policy.peer(flow.transport, flow.host)
+        except Refusal:
+            return False
+        return True
+
+    # -- requests that come --------------------------------------------------------------------------------------------
+    def _arrived(self, transaction: ServerTransaction) -> None:
+        """A new request: refuse it, answer it, or offer it."""
+        try:
+            self._take(transaction)
+        except Refusal as refusal:
+            self._refuse(transaction, refusal)
+        except BadMessage as fault:
+            self._endpoint.forget(transaction)
+            self._endpoint.bad(fault, transaction.flow)
+        self._arm(transaction.arrived + self._timers.t1 * 7)
+
+    def _take(self, transaction: ServerTransaction) -> None:
+        request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
+        peer = uas.peer(flow.transport, flow.host)
+        uas.method(request)
+        if request.method == "OPTIONS":
+            if self._draining:
+                raise Refusal("shutting-down")
+            self._endpoint.answer(transaction, uas.options(request), now, remember=False)
+            return
+        if request.method == "CANCEL":
+            raise Refusal("no-transaction")
+        key = uas.message_key(request)
+        if self._is_known(transaction, key):
+            self._accept(transaction)
+            return
+        if self._draining or self._endpoint.is_crowded:
+            raise Refusal("shutting-down" if self._draining else "overloaded")
+        envelope = uas.message(request, peer, secrets.token_hex(8), time.time())
+        if envelope is None:
+            self._accept(transaction, remember=True)
+        else:
+            self._offered.add(key)
+            self._sink.offer(envelope, partial(self._answered, transaction, key), (transaction.key, key))
+
+    def _is_known(self, transaction: ServerTransaction, message_key: int) -> bool:
+        """Whether this message was kept before: it is answered as it was then, and not kept again (MSG-19).
+
+        Raises Refusal for a copy on another branch while the first transaction lives: a merged request (RFC 3261 section 8.2.2.2).
+        """
+        if self._sink.age(transaction.key) is not None:
+            return True
+        age = self._sink.age(message_key)
+        if message_key in self._offered or (age is not None and age <= self._timers.timeout and not transaction.flow.reliable):
+            raise Refusal("merged")
+        return age is not None
+
+    def _answered(self, transaction: ServerTransaction, message_key: int, refusal: Refusal | None) -> None:
+        """The Sink has decided."""
+        self._offered.discard(message_key)
+        if self._loop.time() - transaction.arrived > self._timers.timeout:
+            # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
+            self._endpoint.forget(transaction)
+        elif refusal is None:
+            self._accept(transaction)
+        else:
+            self._refuse(transaction, refusal)
+
+    def _accept(self, transaction: ServerTransaction, *, remember: bool = False) -> None:
+        """What the Sink keeps, it also knows again: such an answer need not be remembered a second time."""
+        self._endpoint.answer(transaction, self._uas.accepted, self._loop.time(), remember=remember)
+
+    def _refuse(self, transaction: ServerTransaction, refusal: Refusal) -> None:
+        log.info(
+            "refused",
+            side="sip",
+            key=refusal.key,
+            detail=refusal.detail,
+            peer=str(transaction.flow),
+            method=transaction.request.method,
+            call_id=transaction.request.call_id,
+        )
+        uas = self._uas
+        self._endpoint.answer(transaction, uas.refused(refusal), self._loop.time(), remember=uas.is_lasting(refusal))
+
+    # -- messages that leave (the Carrier port) ------------------------------------------------------------------------
+    def translate(self, envelope: Envelope, number: int) -> Parcel:
+        """The MESSAGE for an envelope. Raises Refusal."""
+        return self._codec.write(envelope, number)
+
+    def ready(self, gate: str, *, retry: bool) -> bool:
+        """Whether a request may be sent to this next hop now."""
+        hop = self._hops.get(gate)
+        if hop is not None and (hop.held_until > self._loop.time() or len(hop.waiting) >= MOST_PENDING):
+            return False
+        room = len(self._endpoint.clients) < (MOST_PENDING // 2 if retry else MOST_PENDING)
+        self._was_full = self._was_full or not room
+        return room
+
+    def send(self, delivery: Delivery) -> None:
+        """Send one MESSAGE; its final response, or its time-out, is the outcome."""
+        hop = self._hop(delivery.parcel.gate)
+        if hop.targets:
+            self._request(delivery, hop.targets[0])
+            return
+        hop.waiting.append(delivery)
+        if not hop.asking:
+            hop.asking = True
+            task = self._loop.create_task(self._locate(hop))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _hop(self, gate: str) -> _Hop:
+        hop = self._hops.get(gate)
+        if hop is None:
+            uri = Uri.parse(gate)
+            target = numeric(uri)
+            hop = self._hops[gate] = _Hop(uri, (target,) if target else ())
+        return hop
+
+    async def _locate(self, hop: _Hop) -> None:
+        """Find the targets of a named hop for what waits; they are asked for again when they have aged out of the locator."""
+        try:
+            targets = await self._locator.locate(hop.uri)
+            fault = None
+        except NotFoundError as error:
+            targets, fault = (), Outcome(Verdict.LATER if error.temporary else Verdict.FAILED, 408 if error.temporary else 502, str(error))
+        hop.asking = False
+        waiting, hop.waiting = hop.waiting, deque()
+        for delivery in waiting:
+            if fault:
+                delivery.done(fault)
+            else:
+                self._request(delivery, targets[0])
+
+    def _request(self, delivery: Delivery, target: Target) -> None:
+        draft = delivery.parcel.wire
+        assert isinstance(draft, Draft)
+        if draft.number != delivery.number or draft.transport != target.transport:
+            draft = self._codec.draft(delivery.envelope, delivery.number, target.transport)
+        branch = self._endpoint.branch()
+        octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
+        flow = Flow(target.transport, self._transports.local.get(target.transport, ""), target.host, target.port)
+        now = self._loop.time()
+        self._endpoint.request(branch, "MESSAGE", octets, flow, now, delivery)
+        self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
+
+    def _ended(self, transaction: ClientTransaction[Flow], response: Response | None) -> None:
+        self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT)
+
+    def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome) -> None:
+        delivery = cast("Delivery", transaction.user)
+        if outcome.status == 503 and outcome.retry_after:
+            self._hold(delivery.parcel.gate, outcome.retry_after)
+        delivery.done(outcome)
+        if self._was_full:
+            self._was_full = False
+            for gate in list(self._hops):
+                self._sink.link_up(gate)
+
+    def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
+        """What a final response means for the message (REL-11)."""
+        status = response.status
+        delivery = cast("Delivery", transaction.user)
+        if status < 300 or (status == _LOOP_DETECTED and delivery.repeat):
+            # To a repeat, 482 says that the first copy had arrived (SIP-106).
+            return DELIVERED
+        reason = one_line(response.reason)[:_MOST_REASON]
+        contact = response.contact[0].uri_text if status < 400 and response.contact else ""
+        verdict = Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED
+        return Outcome(verdict, status, reason, _retry_after(response), contact)
+
+    def _hold(self, gate: str, seconds: float) -> None:
+        self._hop(gate).held_until = self._loop.time() + seconds
+        self._loop.call_later(seconds + 0.01, self._sink.link_up, gate)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+    def _arm(self, deadline: float) -> None:
+        if deadline >= self._timer_at:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_at(deadline, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        self._endpoint.on_deadline(self._loop.time())
+        deadline = self._endpoint.next_deadline()
+        if deadline is not None:
+            self._arm(deadline)
+
+
+def _retry_after(response: Response) -> float | None:
+    """Seconds, or None; a comment and a duration may follow the number (RFC 3261 section 20.33)."""
+    digits = (response.header("retry-after") or "").partition("(")[0].partition(";")[0].strip()
+    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) < 8 else None

@@ -1,0 +1,319 @@
+"""SIP MESSAGE <-> Envelope: RFC 3428, RFC 7572 and RFC 3862. Pure: the command line uses it too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from typing import Protocol
+from urllib.parse import quote, unquote
+
+from gateway.core.address import Address, SipAddress, mapped_user
+from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
+from gateway.core.cpim import CORE, CpimMessage
+from gateway.core.dates import format_sip_date, parse_sip_date
+from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.jid import Jid
+from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.settings import RouteRule, Settings
+from gateway.core.sipfrag import Fragment, parse_status
+from gateway.core.tables import Tables
+from gateway.core.text import crlf, one_line
+from gateway.core.uri import Uri, sip_uri
+
+from . import grammar, writer
+from .message import MAGIC_COOKIE, Request
+
+IMDN = "urn:ietf:params:imdn"
+MOST_REQUEST_OCTETS = 1300
+"""RFC 3428 section 8."""
+PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
+"""Stands in a translated request where each try puts its own branch, which is as long."""
+_TEXT_TYPE = "text/plain;charset=UTF-8"
+_CPIM_TYPE = "message/cpim"
+_MOST_CALL_ID = 255
+_ENCODED_THREAD = "xmpp-thread."
+_REMEMBERED = 4096
+_MOST_CSEQ = 2**31
+_UNDERSTOOD = frozenset((CORE, name) for name in ("From", "To", "cc", "DateTime", "Subject", "NS", "Require"))
+_CALL_ID = re.compile(grammar.CALL_ID.pattern)
+
+
+class Spellings(Protocol):
+    """Remembers how a SIP user last spelled himself towards somebody (ADDR-10)."""
+
+    def spelling(self, recipient: SipAddress, sender: Jid) -> str:
+        """The user part to write; the one of the address when nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A MESSAGE as it goes out, but for its branch. number: the CSeq number that is written in it. transport: that its Via names."""
+
+    octets: bytes
+    number: int
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What all messages between the same two ends have in common.
+
+    author, target: the URIs of From, and of Request-URI and To. from_, to: the header values, without a tag.
+    """
+
+    author: str
+    target: str
+    from_: str
+    to: str
+    rule: RouteRule
+    lane: str
+    gate: str
+    transport: str
+
+
+class SipCodec:
+    """Both directions.
+
+    sent_by: transport -> the Via host and port of ours. secret: key of tags and Call-IDs. spellings: None writes every user as the
+    directory has it.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        tables: Tables,
+        settings: Settings,
+        secret: bytes,
+        sent_by: dict[str, str],
+        spellings: Spellings | None = None,
+    ) -> None:
+        self._names, self._tables, self._settings = names, tables, settings
+        self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
+        self._ends = lru_cache(_REMEMBERED)(self._find_ends)
+
+    # -- from SIP ------------------------------------------------------------------------------------------------------
+    def read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+        """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal."""
+        expires_at = self._expires_at(request, now)
+        content_type = request.content_type
+        is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
+        if is_cpim:
+            message = self._read_cpim(request.body)
+        elif content_type is None or content_type.essence == "text/plain":
+            text = self._text(request)
+            subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
+            if not text and not subject:
+                return None
+            message = text_message(
+                parties.sender,
+                parties.recipient,
+                text,
+                _sent_at(request, now),
+                subjects=((subject, ""),) if subject else (),
+                language=(request.content_language or "") if "content-language" in request.index else "",
+                sender_name=one_line(request.from_.display_name),
+            )
+        else:
+            raise Refusal("type-unsupported")
+        origin = RequestOrigin(request.from_.uri_text, request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
+        return Envelope(
+            id=(_message_id(message) if is_cpim else "") or stanza_id(request),
+            trace_id=trace_id,
+            sender=parties.sender,
+            recipient=parties.recipient,
+            message=message,
+            received_at=now,
+            peer=peer,
+            sender_device=parties.sender_device,
+            recipient_device=parties.recipient_device,
+            expires_at=expires_at,
+            thread=_thread(request.call_id),
+            origin=origin,
+        )
+
+    @staticmethod
+    def _text(request: Request) -> str:
+        """The text/plain body in its charset (IMSG-16, MSG-36)."""
+        if not request.body or request.content_type is None:
+            return ""
+        try:
+            return request.content_type.text(request.body)
+        except SyntaxFault:
+            raise Refusal("bad-request-text") from None
+
+    @staticmethod
+    def _read_cpim(body: bytes) -> CpimMessage:
+        """A message/cpim body with text inside; its octets stay as they came."""
+        try:
+            message = CpimMessage.parse(body)
+            if message.entity.content_type.essence != "text/plain":
+                raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
+            for namespace, name in message.required:
+                if (namespace, name) not in _UNDERSTOOD and namespace != IMDN:
+                    raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
+            message.entity.text()
+        except SyntaxFault as fault:
+            raise Refusal("bad-body", fault.what) from None
+        return message
+
+    @staticmethod
+    def _expires_at(request: Request, now: float) -> float | None:
+        """Date + Expires, or receipt + Expires (MSG-51 to MSG-55). Raises Refusal for what has expired already."""
+        seconds = request.expires
+        if seconds is None:
+            return None
+        at = _sent_at(request, now) + seconds
+        if at <= now:
+            raise Refusal("expired")
+        return at
+
+    # -- to SIP --------------------------------------------------------------------------------------------------------
+    def write(self, envelope: Envelope, number: int) -> Parcel:
+        """The MESSAGE for an envelope, with the CSeq number of its first try; its lane is the recipient's address. Raises Refusal."""
+        ends = self._ends_of(envelope)
+        draft = self.draft(envelope, number, ends.transport)
+        if len(draft.octets) > MOST_REQUEST_OCTETS:
+            if not ends.rule.large_messages:
+                raise Refusal("too-large-for-sip")
+            if draft.transport == "udp":
+                raise Refusal("too-large-for-sip", "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP")
+        return Parcel(ends.lane, ends.gate, draft, not ends.rule.store)
+
+    def draft(self, envelope: Envelope, number: int, transport: str) -> Draft:
+        """The request for one try over one transport."""
+        ends = self._ends_of(envelope)
+        call_id = self._call_id(envelope)
+        # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
+        from_tag = self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ))
+        content_type, body = self._body(envelope, ends.rule)
+        octets = writer.request(
+            "MESSAGE",
+            ends.target,
+            via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
+            from_=ends.from_,
+            from_tag=from_tag,
+            to=ends.to,
+            call_id=call_id,
+            cseq=number % _MOST_CSEQ,
+            extra=tuple(self._extra(envelope, content_type)),
+            body=body,
+        )
+        return Draft(octets, number, transport)
+
+    def _ends_of(self, envelope: Envelope) -> _Ends:
+        about = envelope.about
+        if isinstance(about, RequestOrigin):
+            # A report comes from the gateway's own name, never from whom it is about (FRAG-40).
+            return self._made_ends(f"sip:{self._settings.name}", about.from_uri)
+        home = self._names.sip_of(envelope.recipient)
+        if self._spellings and isinstance(envelope.sender, Jid):
+            home = SipAddress(self._spellings.spelling(home, envelope.sender), home.domain)
+        return self._ends(envelope.sender, envelope.sender_device, home, envelope.recipient_device)
+
+    def _find_ends(self, sender: Address, sender_device: str, home: SipAddress, device: str) -> _Ends:
+        gr = self._settings.route(home.domain).gr
+        return self._made_ends(sip_uri(self._names.sip_of(sender), sender_device if gr else ""), sip_uri(home, device if gr else ""))
+
+    def _made_ends(self, author: str, target: str) -> _Ends:
+        uri = Uri.parse(target)
+        rule = self._settings.route(uri.host)
+        from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), rule.next_hop or f"sip:{uri.host}"
+        return _Ends(author, target, from_, to, rule, f"sip {uri.address.normal}", gate, transport_of(rule))
+
+    def _call_id(self, envelope: Envelope) -> str:
+        """The thread where it is a Call-ID; else the thread in an encoding that is one, so that replies bring it back (IMSG-10)."""
+        thread = envelope.thread
+        if not thread:
+            return self._token(envelope.trace_id)
+        if len(thread) <= _MOST_CALL_ID and thread.isascii() and _CALL_ID.fullmatch(thread):
+            return thread
+        encoded = _ENCODED_THREAD + quote(thread, safe="")
+        return encoded if len(encoded) <= _MOST_CALL_ID else self._token(thread, str(envelope.sender), str(envelope.recipient))
+
+    def _token(self, *parts: str) -> str:
+        return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
+
+    def _extra(self, envelope: Envelope, content_type: str) -> Iterable[tuple[str, str]]:
+        message, carries = envelope.message, self._tables.carries
+        written = written_at(message)
+        if carries("sent-at", "sip") and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
+            yield "Date", format_sip_date(written)
+        subject = next((text for text, _ in message.subjects), "") if carries("subject", "sip") else ""
+        if subject:
+            yield "Subject", one_line(subject)
+        language = message.entity.header("Content-Language")
+        if language and carries("language", "sip"):
+            yield "Content-Language", language
+        if content_type:
+            yield "Content-Type", content_type
+
+    def _body(self, envelope: Envelope, rule: RouteRule) -> tuple[str, bytes]:
+        """(Content-Type, body); both empty for a message that is a subject alone."""
+        entity = envelope.message.entity
+        if entity.content_type.essence == FAILURE_TYPE:
+            return _TEXT_TYPE, self._report(envelope, parse_status(entity.content)).encode()
+        if entity.content_type.essence != "text/plain":
+            raise Refusal("type-unsupported")
+        if rule.cpim == "always":
+            return _CPIM_TYPE, envelope.message.raw
+        text = entity.text()
+        return (_TEXT_TYPE, crlf(text).encode()) if text else ("", b"")
+
+    def _report(self, envelope: Envelope, fragment: Fragment) -> str:
+        """What a person reads when a message did not arrive (FRAG-40): whom it was for, the status and the reason."""
+        about = envelope.about
+        whom = about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender)
+        reason = one_line(fragment.reason)
+        phrase = writer.PHRASES.get(fragment.status, "")
+        why = f"{fragment.status} {phrase}".strip() + (f" ({reason})" if reason and reason != phrase else "")
+        return f"Your message to {whom} could not be delivered: {why}"
+
+
+def transport_of(rule: RouteRule) -> str:
+    """The transport towards the next hop of a route, as far as the configuration tells (DNS-02): "udp" or "tcp"."""
+    transport = (Uri.parse(rule.next_hop).param("transport") or "udp").lower() if rule.next_hop else "udp"
+    return "tcp" if transport == "tcp" else "udp"
+
+
+def stanza_id(request: Request) -> str:
+    """The id under which XMPP sees this request, the same for every copy of it (IMSG-12)."""
+    branch = request.top_via.branch or ""
+    if branch[:7].lower() == MAGIC_COOKIE and len(branch) > len(MAGIC_COOKIE):
+        return branch[7:]
+    parts = (request.from_.tag or "", request.call_id, str(request.cseq.number), request.via_values[0].decode("utf-8", "replace"))
+    return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def respelled(address: SipAddress) -> str:
+    """The user as it was spelled, where that is not what a reply would be addressed to anyway; else empty (ADDR-10)."""
+    return address.user if mapped_user(address.user) != address.user else ""
+
+
+def _thread(call_id: str) -> str:
+    """The thread of a conversation: its Call-ID, or what `_call_id` has encoded in one."""
+    if not call_id.startswith(_ENCODED_THREAD):
+        return call_id
+    thread = unquote(call_id.removeprefix(_ENCODED_THREAD), errors="replace")
+    return thread if _ENCODED_THREAD + quote(thread, safe="") == call_id else call_id
+
+
+def _message_id(message: CpimMessage) -> str:
+    stated = message.first("Message-ID", IMDN) or ""
+    return stated if grammar.TOKEN.fullmatch(stated) else ""
+
+
+def _sent_at(request: Request, now: float) -> float:
+    """When the request was written: its Date, but never later than now; a Date that cannot be read says nothing (MSG-55)."""
+    if "date" not in request.index:
+        return now
+    try:
+        return min(parse_sip_date(request.header("date") or ""), now)
+    except SyntaxFault:
+        return now
+
+
+__all__ = ["Draft", "SipCodec", "respelled", "stanza_id", "transport_of"]

@@ -1,0 +1,29 @@
+"""Where a SIP message came from and where one goes: a value, so that the machines can speak of connections without holding one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One way to a peer.
+
+    transport: "udp" or "tcp". local: the listener ("127.0.0.1:5060") whose socket is used. host, port: the peer's address.
+    connection: the number of the stream connection; 0 for datagrams and for a stream that is still to be opened.
+    """
+
+    transport: str
+    local: str
+    host: str
+    port: int
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport repeats by itself."""
+        return self.transport != "udp"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"

@@ -1,0 +1,109 @@
+"""Where a next hop is: transport, address, port (RFC 3263). Names are asked for off the loop, and the answers are remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from dataclasses import dataclass
+
+import dns.asyncresolver
+import dns.exception
+import dns.rdatatype
+from dns.rdtypes.IN.SRV import SRV
+
+from gateway.core.uri import Uri
+
+DEFAULT_PORT = 5060
+_TRANSPORTS = ("udp", "tcp")
+_LOOKUP_SECONDS = 5.0
+_LEAST_TTL, _MOST_TTL, _ADDRESS_TTL = 5.0, 3600.0, 60.0
+_MOST_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address to try."""
+
+    transport: str
+    host: str
+    port: int
+
+
+class NotFoundError(Exception):
+    """DNS has no address for this name (final) or could not be asked (temporary)."""
+
+    def __init__(self, reason: str, *, temporary: bool) -> None:
+        super().__init__(reason)
+        self.temporary = temporary
+
+
+def numeric(uri: Uri) -> Target | None:
+    """The target of a hop that names an address; None for one that names a host (RFC 3263 sections 4.1 and 4.2)."""
+    host = uri.param("maddr") or uri.host
+    last = host.rpartition(".")[2]
+    if not host.startswith("[") and not last.isdigit():
+        return None
+    transport = (uri.param("transport") or "udp").lower()
+    return Target(transport if transport in _TRANSPORTS else "udp", host.strip("[]"), uri.port or DEFAULT_PORT)
+
+
+class Locator:
+    """Asks DNS. One instance for all hops."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, tuple[Target, ...]]] = {}
+        self._resolver = dns.asyncresolver.Resolver()
+        self._resolver.lifetime = _LOOKUP_SECONDS
+
+    async def locate(self, uri: Uri) -> tuple[Target, ...]:
+        """The targets of a hop in the order in which they are to be tried. Raises NotFoundError."""
+        if found := numeric(uri):
+            return (found,)
+        until, targets = self._known.get(uri.text, (0.0, ()))
+        if until > time.monotonic():
+            return targets
+        ttl, targets = await self._ask(uri)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[uri.text] = (time.monotonic() + min(max(ttl, _LEAST_TTL), _MOST_TTL), targets)
+        return targets
+
+    async def _ask(self, uri: Uri) -> tuple[float, tuple[Target, ...]]:
+        host = uri.param("maddr") or uri.host
+        stated = (uri.param("transport") or "").lower()
+        if uri.port is None:
+            for transport in (stated,) if stated in _TRANSPORTS else _TRANSPORTS:
+                if found := await self._services(host, transport):
+                    return found
+        transport = stated if stated in _TRANSPORTS else "udp"
+        addresses = await self._addresses(host)
+        return _ADDRESS_TTL, tuple(Target(transport, address, uri.port or DEFAULT_PORT) for address in addresses)
+
+    async def _services(self, host: str, transport: str) -> tuple[float, tuple[Target, ...]] | None:
+        """What SRV says of a domain, by priority, the heavier first; None when it says nothing (RFC 2782)."""
+        try:
+            answer = await self._resolver.resolve(f"_sip._{transport}.{host}", dns.rdatatype.SRV)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return None
+        except dns.exception.DNSException as error:
+            raise NotFoundError(f"DNS does not answer for {host}: {error}", temporary=True) from None
+        records = sorted((each for each in answer if isinstance(each, SRV)), key=lambda each: (each.priority, -each.weight))
+        targets = [
+            Target(transport, address, each.port)
+            for each in records
+            if each.target.to_text() != "."
+            for address in await self._addresses(each.target.to_text(omit_final_dot=True))
+        ]
+        if not targets:
+            raise NotFoundError(f"{host} offers no SIP service", temporary=False)
+        return float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL), tuple(targets)
+
+    @staticmethod
+    async def _addresses(host: str) -> tuple[str, ...]:
+        """By the system's resolver, which knows the hosts file too; it runs in a thread."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        except socket.gaierror as error:
+            raise NotFoundError(f"no address for {host}: {error.strerror}", temporary=error.errno == socket.EAI_AGAIN) from None
+        return tuple(dict.fromkeys(str(each[4][0]) for each in found))

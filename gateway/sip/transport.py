@@ -1,0 +1,268 @@
+"""The sockets of the SIP side: UDP and TCP listeners, TCP connections in both directions. What the octets mean is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from functools import lru_cache
+from typing import Protocol, cast
+
+import structlog
+
+from gateway.core.errors import ConfigFault
+from gateway.core.settings import Listener
+
+from .flow import Flow
+from .framing import Bad, Ping, Pong, StreamFramer
+from .message import BadMessage
+
+HEADER_SECONDS, MESSAGE_SECONDS, IDLE_SECONDS = 10.0, 30.0, 300.0
+CONNECT_SECONDS = 5.0
+MOST_CONNECTIONS, MOST_CONNECTIONS_OF_SOURCE = 512, 32
+_SOCKET_BUFFER = 4 * 1024 * 1024
+_MOST_WRITE_BUFFER = 1024 * 1024
+_MOST_QUEUED = 512
+_MOST_FLOWS = 1024
+_SWEEP_SECONDS = 1.0
+_PONG = b"\r\n"
+
+log = structlog.get_logger("sip")
+
+
+class Receiver(Protocol):
+    """What the sockets hand on. Everything is called on the loop."""
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A datagram, or one whole message of a stream."""
+
+    def unreadable(self, fault: BadMessage, flow: Flow) -> None:
+        """A stream that cannot be read on; it is closed behind the answer."""
+
+    def lost(self, flow: Flow) -> None:
+        """A connection is gone, could not be made, or a datagram could not be delivered."""
+
+
+class Transports:
+    """All sockets of one gateway."""
+
+    def __init__(self, listeners: tuple[Listener, ...], receiver: Receiver) -> None:
+        self._listeners, self._receiver = listeners, receiver
+        self._udp: dict[str, asyncio.DatagramTransport] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[int, _Stream] = {}
+        self._outgoing: dict[tuple[str, int], _Stream] = {}
+        self._sources: Counter[str] = Counter()
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.local: dict[str, str] = {}
+        """transport -> the address of its first listener, as Via names it."""
+
+    async def open(self) -> None:
+        """Listen. Raises ConfigFault for an address that cannot be had."""
+        loop = asyncio.get_running_loop()
+        for at, listener in enumerate(self._listeners):
+            try:
+                if listener.transport == "udp":
+                    bound = await self._open_udp(loop, listener)
+                elif listener.transport == "tcp":
+                    bound = await self._open_tcp(loop, listener)
+                else:
+                    continue
+            except OSError as error:
+                raise ConfigFault("[sip]", f"sip.listen[{at}]", f"cannot listen on {listener}: {error.strerror}") from None
+            self.local.setdefault(listener.transport, bound)
+        self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def _open_udp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
+        transport, protocol = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._receiver), local_addr=(listener.host, listener.port)
+        )
+        sock = transport.get_extra_info("socket")
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        protocol.local = _shown(sock.getsockname())
+        self._udp[protocol.local] = transport
+        return protocol.local
+
+    async def _open_tcp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
+        server = await loop.create_server(lambda: _Stream(self, self._receiver, incoming=True), listener.host, listener.port)
+        self._servers.append(server)
+        return _shown(server.sockets[0].getsockname())
+
+    def close(self) -> None:
+        """Close everything at once."""
+        if self._sweep_handle:
+            self._sweep_handle.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for transport in self._udp.values():
+            transport.close()
+        for server in self._servers:
+            server.close()
+        for stream in list(self._connections.values()):
+            stream.close()
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+    def send(self, octets: bytes, flow: Flow) -> None:
+        """Put octets on the wire; a stream connection that is not there is made first (SIP-65, TRN-04)."""
+        if flow.transport == "udp":
+            transport = self._udp.get(flow.local) or next(iter(self._udp.values()), None)
+            if transport is not None and not transport.is_closing():
+                transport.sendto(octets, (flow.host, flow.port))
+            return
+        stream = self._connections.get(flow.connection) or self._outgoing.get((flow.host, flow.port))
+        if stream is None or stream.closing:
+            stream = self._connect(flow)
+        stream.write(octets)
+
+    def _connect(self, flow: Flow) -> _Stream:
+        stream = _Stream(self, self._receiver, incoming=False, flow=flow)
+        self._outgoing[flow.host, flow.port] = stream
+        task = asyncio.get_running_loop().create_task(self._make(stream, flow))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return stream
+
+    async def _make(self, stream: _Stream, flow: Flow) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await asyncio.get_running_loop().create_connection(lambda: stream, flow.host, flow.port)
+        except (OSError, TimeoutError) as error:
+            log.warning("cannot connect", peer=str(flow), reason=getattr(error, "strerror", None) or "timed out")
+            stream.failed()
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+    def admit(self, stream: _Stream) -> bool:
+        """Take a new connection, unless there are too many (SEC-37)."""
+        source = stream.flow.host
+        if stream.incoming and (len(self._connections) >= MOST_CONNECTIONS or self._sources[source] >= MOST_CONNECTIONS_OF_SOURCE):
+            log.warning("connection refused, too many", peer=str(stream.flow))
+            return False
+        self._connections[stream.number] = stream
+        self._sources[source] += 1
+        return True
+
+    def leave(self, stream: _Stream) -> None:
+        """A connection is gone."""
+        if self._connections.pop(stream.number, None) is not None:
+            self._sources[stream.flow.host] -= 1
+            if not self._sources[stream.flow.host]:
+                del self._sources[stream.flow.host]
+        key = (stream.target.host, stream.target.port)
+        if self._outgoing.get(key) is stream:
+            del self._outgoing[key]
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for stream in list(self._connections.values()):
+            stream.close_if_late(now)
+        self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """One UDP socket."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self.local = ""
+        self._flow = lru_cache(_MOST_FLOWS)(lambda addr: Flow("udp", self.local, addr[0], addr[1]))
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._receiver.received(data, self._flow(addr))
+
+    def error_received(self, exc: Exception) -> None:
+        log.debug("datagram error", reason=str(exc))
+
+
+class _Stream(asyncio.Protocol):
+    """One TCP connection, made by either side."""
+
+    _numbers = iter(range(1, 1 << 62))
+
+    def __init__(self, transports: Transports, receiver: Receiver, *, incoming: bool, flow: Flow | None = None) -> None:
+        self._transports, self._receiver = transports, receiver
+        self.incoming = incoming
+        self.number = next(self._numbers)
+        self.target = flow or Flow("tcp", "", "", 0)
+        self.flow = self.target
+        self.closing = False
+        self._transport: asyncio.Transport | None = None
+        self._queued: list[bytes] = []
+        self._framer = StreamFramer()
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._begun_at = self._loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.flow = Flow("tcp", _shown(transport.get_extra_info("sockname")), peer[0], peer[1], self.number)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._transports.admit(self):
+            self.close()
+            return
+        queued, self._queued = self._queued, []
+        if queued:
+            transport.write(b"".join(queued))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = now = self._loop.time()
+        was_idle = self._framer.state == "idle"
+        for item in self._framer.feed(data):
+            if isinstance(item, bytes):
+                self._receiver.received(item, self.flow)
+                was_idle = True
+            elif isinstance(item, Ping):
+                self.write(_PONG)
+            elif isinstance(item, Bad):
+                self._receiver.unreadable(item.fault, self.flow)
+                self.close()
+                return
+            else:
+                assert isinstance(item, Pong)
+        if was_idle:
+            self._begun_at = now
+
+    def write(self, octets: bytes) -> None:
+        """Send, or keep until the connection is made."""
+        if self._transport is None:
+            if len(self._queued) < _MOST_QUEUED:
+                self._queued.append(octets)
+            return
+        self._transport.write(octets)
+        if self._transport.get_write_buffer_size() > _MOST_WRITE_BUFFER:
+            log.warning("connection closed, the peer does not read", peer=str(self.flow))
+            self.close()
+
+    def close_if_late(self, now: float) -> None:
+        """SEC-37: 10 s for a header section, 30 s for a message, 300 s of silence."""
+        state = self._framer.state
+        late = (state == "headers" and now - self._begun_at > HEADER_SECONDS) or (
+            state == "body" and now - self._begun_at > MESSAGE_SECONDS
+        )
+        if late or now - self._heard_at > IDLE_SECONDS:
+            self.close()
+
+    def failed(self) -> None:
+        """The connection could not be made."""
+        self.closing = True
+        self._transports.leave(self)
+        self._receiver.lost(self.target)
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        self.closing = True
+        if self._transport:
+            self._transport.close()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.closing = True
+        self._transports.leave(self)
+        self._receiver.lost(self.target if not self.incoming else self.flow)
+
+
+def _shown(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"

@@ -1,0 +1,135 @@
+"""What is checked of a new request, in the order of RFC 3261 section 8.2 (SIP-70 to SIP-83): the first check that fails answers. Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from gateway.core.digest import digest
+from gateway.core.domain import ascii_domain
+from gateway.core.envelope import Envelope
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.ports import Peer, Policy
+from gateway.core.settings import Settings
+from gateway.core.tables import Tables
+from gateway.core.uri import Uri
+
+from . import writer
+from .codec import SipCodec
+from .endpoint import Answer
+from .message import Request
+
+SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
+KNOWN = frozenset(SERVED) | {"ACK", "BYE", "INFO", "INVITE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
+"""Methods that are known by name: 405; any other is 501 (MSG-05)."""
+ALLOW = ", ".join(SERVED)
+ACCEPT = "text/plain, message/cpim"
+"""What a MESSAGE may carry now; a 415 must not name more than that (IMSG-21)."""
+_SCHEMES = ("sip", "sips", "im")
+_MOST_BODY = 65_536
+
+
+class Uas:
+    """The checks. sent_by: our Via hosts and ports, for loops. own: host names and addresses under which the gateway itself is meant."""
+
+    def __init__(self, policy: Policy, codec: SipCodec, tables: Tables, settings: Settings, secret: bytes, sent_by: frozenset[str]) -> None:
+        self._policy, self._codec, self._tables, self._settings = policy, codec, tables, settings
+        self._secret, self._sent_by = secret, sent_by
+        self._own_marks = tuple(own.encode() for own in sent_by)
+        status = settings.sip.accepted_status
+        self.accepted = Answer(status, writer.PHRASES[status])
+        """202, or what `[sip] accepted_status` says (IMSG-22)."""
+        self._own_hosts = {ascii_domain(settings.name), *(each.partition(":")[0] for each in sent_by)}
+
+    def peer(self, transport: str, host: str) -> Peer:
+        """Who sent it (SIP-73). Raises Refusal."""
+        return self._policy.peer(transport, host)
+
+    def method(self, request: Request) -> None:
+        """Whether the method is served (SIP-75), and whether the request has been here before (TRN-34). Raises Refusal."""
+        if request.method not in SERVED:
+            raise Refusal("method-not-allowed" if request.method in KNOWN else "method-unknown")
+        for own in self._own_marks:
+            for value in request.via_values:
+                if own in value and self._has_own_via(request):
+                    raise Refusal("loop")
+
+    def _has_own_via(self, request: Request) -> bool:
+        return any(via.sent_by in self._sent_by for via in request.vias)
+
+    def message_key(self, request: Request) -> int:
+        """The digest by which a message is known on another branch: recipient, sender, From tag, Call-ID, CSeq number (MSG-19)."""
+        tag = (request.from_.tag or "").encode()
+        return digest(
+            self._secret, _who(request.request_uri), _who(request.from_.uri), tag, request.call_id.encode(), b"%d" % request.cseq.number
+        )
+
+    def options(self, request: Request) -> Answer:
+        """The answer to OPTIONS: as far as the target goes, what a MESSAGE to it would meet (SIP-88). Raises Refusal."""
+        self._scheme(request)
+        if not self._is_ours(request.request_uri):
+            self._policy.reaches(request.request_uri)
+        self._hops_and_extensions(request)
+        return Answer(
+            200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Accept-Language", "*"), ("Supported", ""))
+        )
+
+    def message(self, request: Request, peer: Peer, trace_id: str, now: float) -> Envelope | None:
+        """A MESSAGE that may be kept, as an envelope; None for one without content. Raises Refusal. now: POSIX seconds."""
+        self._scheme(request)
+        target = request.to.uri if self._is_ours(request.request_uri) else request.request_uri
+        parties = self._policy.from_sip(peer, request.from_.uri, target)
+        self._hops_and_extensions(request)
+        if request.to.tag is not None:
+            raise Refusal("no-dialog")
+        if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
+            raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
+        if len(request.body) > _MOST_BODY:
+            raise Refusal("body-too-large")
+        return self._codec.read(request, parties, peer.label, trace_id, now)
+
+    def _scheme(self, request: Request) -> None:
+        """416 for a scheme that is not served; sips is understood and not translated (SIP-57, SIP-59, IMSG-31)."""
+        uri = request.request_uri
+        if uri.scheme not in _SCHEMES:
+            raise Refusal("scheme-unsupported")
+        if "sips" in (uri.scheme, request.to.uri.scheme):
+            raise Refusal("sips-not-allowed")
+
+    def _is_ours(self, uri: Uri) -> bool:
+        return uri.user is None and uri.host in self._own_hosts
+
+    def _hops_and_extensions(self, request: Request) -> None:
+        if request.max_forwards == 0 and request.method == "MESSAGE":
+            raise Refusal("too-many-hops")
+        if request.require:
+            raise Refusal("extension-required", headers=(("Unsupported", ", ".join(request.require)),))
+
+    # -- answers -------------------------------------------------------------------------------------------------------
+    def refused(self, refusal: Refusal) -> Answer:
+        """The response for a refusal: the row of the table, with the headers that its status needs (ERR-10)."""
+        row = self._tables.refusal(refusal.key)
+        extra = list(refusal.headers)
+        if row.sip in (405, 501):
+            extra.append(("Allow", ALLOW))
+        if row.sip == 415 and refusal.key != "encoding-unsupported":
+            extra.append(("Accept", ACCEPT))
+        if row.retry_after:
+            extra.append(("Retry-After", str(row.retry_after)))
+        warning = refusal.detail if row.sip != 400 and refusal.detail else row.warning
+        if warning:
+            extra.append(("Warning", f"{row.warn_code} {self._settings.name} {writer.quoted(warning)}"))
+        reason = refusal.detail if row.sip == 400 and refusal.detail else row.reason
+        return Answer(row.sip, reason, tuple(extra))
+
+    def is_lasting(self, refusal: Refusal) -> bool:
+        """Whether a retransmission must get this answer again because it would not come out the same a second time."""
+        return self._tables.refusal(refusal.key).sip in (480, 482, 503)
+
+
+@lru_cache(maxsize=4096)
+def _who(uri: Uri) -> bytes:
+    """Whom a URI denotes, in a form that is the same however it is spelled."""
+    try:
+        return str(uri.address.normal).encode() if uri.host else uri.text.encode()
+    except SyntaxFault:
+        return uri.text.encode()

@@ -1,0 +1,1 @@
+"""The XMPP adapter: stanzas, the component link, and the codec between stanzas and envelopes."""

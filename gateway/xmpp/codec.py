@@ -1,0 +1,270 @@
+"""Stanza <-> Envelope: RFC 7572 and RFC 3922, on elements, without a stream. Pure: the command line uses it too."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from xml.etree.ElementTree import Element
+
+from gateway.core.address import Address, SipAddress
+from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
+from gateway.core.dates import format_rfc3339, parse_rfc3339
+from gateway.core.envelope import Envelope, StanzaOrigin
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.jid import Jid, jid_from_xmpp_uri
+from gateway.core.outcome import Outcome, Verdict
+from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.settings import Settings
+from gateway.core.sipfrag import Fragment, parse_status
+from gateway.core.tables import Tables
+from gateway.core.text import one_line, xml_text
+from gateway.core.uri import Uri, sip_uri
+
+from . import stanza as xml
+from .parser import MOST_STANZA_OCTETS
+
+_REMEMBERED = 4096
+_MOST_REASON = 256
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
+_BLOCKED = "{urn:xmpp:blocking:errors}blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What all messages between the same two ends have in common. opening: the start of the stanza, from, to and type in it."""
+
+    opening: str
+    sender: str
+    recipient: str
+    link: str
+    lane: str
+    once: bool
+
+
+class XmppCodec:
+    """Both directions.
+
+    settings: `[gateway] name` is the author of what the gateway adds; `[xmpp] pager_type` and the routes' `store` decide as they say.
+    """
+
+    def __init__(self, names: Names, tables: Tables, settings: Settings) -> None:
+        self._names, self._tables = names, tables
+        self._gateway_name, self._pager_type = settings.name, settings.xmpp.pager_type
+        self._settings = settings
+        self._ends = lru_cache(_REMEMBERED)(self._find_ends)
+
+    # -- to XMPP -------------------------------------------------------------------------------------------------------
+    def write(self, envelope: Envelope) -> Parcel:
+        """The stanza for a message, in UTF-8; its lane is the recipient's bare JID on the sender's link. Raises Refusal."""
+        entity = envelope.message.entity
+        if entity.content_type.essence == FAILURE_TYPE:
+            return self._write_failure(envelope)
+        if entity.content_type.essence != "text/plain":
+            raise Refusal("type-unsupported")
+        ends = self._ends(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
+        language = self._language(entity.header("Content-Language"))
+        lang = f" xml:lang='{language}'" if language else ""
+        content = self._content(envelope)
+        octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>{content}</message>".encode()
+        if len(octets) > MOST_STANZA_OCTETS:
+            raise Refusal("body-too-large")
+        return Parcel(ends.lane, ends.link, octets, ends.once, (envelope.id, ends.sender, ends.recipient))
+
+    def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str) -> _Ends:
+        author, whom = self._names.jid_of(sender), self._names.jid_of(recipient)
+        attributes = {
+            "from": str(_on_device(author, sender_device)),
+            "to": str(_on_device(whom, recipient_device)),
+            "type": self._pager_type,
+        }
+        return _Ends(
+            opening=xml.element("message", attributes).removesuffix("/>"),
+            sender=str(author),
+            recipient=str(whom),
+            link=author.domain,
+            lane=f"xmpp {whom} {author.domain}",
+            once=isinstance(sender, SipAddress) and not self._settings.route(sender.domain).store,
+        )
+
+    def _content(self, envelope: Envelope) -> str:
+        carries, parts, message = self._tables.carries, [], envelope.message
+        if envelope.thread:
+            parts.append(f"<thread>{xml.foreign(envelope.thread)}</thread>")
+        if message.subjects:
+            parts += [
+                xml.element("subject", {"xml:lang": language}, xml.text(one_line(xml_text(subject))))
+                for subject, language in message.subjects
+            ]
+        body = message.entity.text()
+        if body:
+            parts.append(f"<body>{xml.foreign(body)}</body>")
+        written = written_at(message)
+        if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and carries("sent-at", "xmpp"):
+            parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))
+        return "".join(parts)
+
+    def _language(self, header: str | None) -> str:
+        """The first well-formed tag of a Content-Language (IMSG-13)."""
+        if not header or not self._tables.carries("language", "xmpp"):
+            return ""
+        return next((tag for tag in (part.strip() for part in header.split(",")) if _LANGUAGE.fullmatch(tag)), "")
+
+    def _write_failure(self, envelope: Envelope) -> Parcel:
+        about = envelope.about
+        if not isinstance(about, StanzaOrigin):
+            raise Refusal("internal", "a failure message for the XMPP side names no stanza")
+        fragment = parse_status(envelope.message.entity.content)
+        row = self._tables.status(fragment.status)
+        condition, kind, address = row.condition, row.type, ""
+        if condition in ("gone", "redirect") and fragment.status != 410:
+            address = self._moved_to(fragment)
+            if condition == "gone" and not address:
+                # RFC 7247 section 7.2 note 1: a 301 must come with an address.
+                condition = "item-not-found"
+        if _header(fragment, "Retry-After") and kind == "cancel":
+            kind = "wait"
+        error = xml.error(condition, kind, xml_text(fragment.reason), address)
+        attributes = {"from": about.recipient, "to": about.sender, "id": about.id, "type": "error"}
+        link = Jid.parse(about.recipient).domain
+        return Parcel(f"xmpp {Jid.parse(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode())
+
+    def _moved_to(self, fragment: Fragment) -> str:
+        """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
+        contact = _header(fragment, "Contact")
+        try:
+            address = Uri.parse(contact).address if contact else None
+        except SyntaxFault:
+            return ""
+        if address is None:
+            return ""
+        try:
+            return f"xmpp:{self._names.jid_of(address)}"
+        except Refusal:
+            return contact
+
+    def refusal(self, origin: StanzaOrigin, refusal: Refusal) -> bytes:
+        """The error stanza for a message that was not taken (ERR-04)."""
+        row = self._tables.refusal(refusal.key)
+        error = xml.error(row.condition, row.type, xml_text(refusal.detail or row.text), by=self._gateway_name)
+        attributes = {"from": origin.recipient, "to": origin.sender, "id": origin.id, "type": "error"}
+        return xml.element("message", attributes, error).encode()
+
+    # -- from XMPP -----------------------------------------------------------------------------------------------------
+    def read(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+        """The envelope for a `<message/>` that is no error; None for one that has nothing to deliver (IMSG-07). Raises Refusal."""
+        kind = stanza.get("type", "normal")
+        if kind == "groupchat":
+            raise Refusal("groupchat")
+        if stanza.find(f"{{{xml.E2E}}}e2e") is not None:
+            raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
+        default = stanza.get(xml.XML_LANG, "")
+        found = xml.contents(stanza)
+        subjects = [(one_line(_text(each)), each.get(xml.XML_LANG, "")) for each in found.get("subject", ())]
+        bodies = [(_text(each), each.get(xml.XML_LANG, "")) for each in found.get("body", ())]
+        if not bodies and not any(subject for subject, _ in subjects):
+            return None
+        body, language = _preferred(bodies, default)
+        thread = found["thread"][0] if "thread" in found else None
+        message = text_message(
+            parties.sender,
+            parties.recipient,
+            body,
+            self._sent_at(stanza, now),
+            subjects=tuple([(subject, _tag(language)) for subject, language in subjects]),
+            language=_tag(language or default) if self._tables.carries("language", "sip") else "",
+        )
+        return Envelope(
+            id=trace_id,
+            trace_id=trace_id,
+            sender=parties.sender,
+            recipient=parties.recipient,
+            message=message,
+            received_at=now,
+            peer=peer,
+            sender_device=parties.sender_device,
+            recipient_device=parties.recipient_device,
+            thread=_text(thread).strip() if thread is not None else "",
+            origin=stanza_origin(stanza),
+        )
+
+    @staticmethod
+    def _sent_at(stanza: Element, now: float) -> float:
+        """When it was written: the stamp of a `<delay/>` beside the body, else now (ICPIM-18)."""
+        delay = stanza.find(f"{{{xml.DELAY}}}delay")
+        try:
+            stamp = parse_rfc3339(delay.get("stamp", "")).timestamp() if delay is not None else now
+        except SyntaxFault:
+            return now
+        return min(stamp, now)
+
+    def read_error(self, stanza: Element) -> Outcome:
+        """What an error stanza says, in SIP terms (RFC 7247 section 7.1)."""
+        error = xml.child(stanza, "error")
+        found = [] if error is None else [xml.split_name(each.tag) for each in error]
+        name = next((local for namespace, local in found if namespace == xml.STANZAS and local != "text"), "undefined-condition")
+        human = error.find(f"{{{xml.STANZAS}}}text") if error is not None else None
+        address = error.find(f"{{{xml.STANZAS}}}{name}") if error is not None else None
+        contact = self._new_address(_text(address)) if address is not None and name in ("gone", "redirect") else ""
+        row = self._tables.condition(name)
+        status = row.sip_full if "/" in stanza.get("from", "") else row.sip_bare
+        if name == "gone":
+            status = 301 if contact else 410
+        elif name == "redirect" and not contact:
+            status = 480
+        elif error is not None and error.find(_BLOCKED) is not None:
+            status = 403  # XEP-20: the recipient has blocked the sender
+        return Outcome(Verdict.FAILED, status, one_line(_text(human))[:_MOST_REASON] if human is not None else "", contact=contact)
+
+    def _new_address(self, data: str) -> str:
+        """The mapped target of gone and redirect as a SIP URI; empty when it cannot be used (ERR-13)."""
+        try:
+            jid = jid_from_xmpp_uri(data.strip())
+            return sip_uri(self._names.sip_of(jid.bare))
+        except (SyntaxFault, Refusal):
+            return ""
+
+
+def stanza_origin(stanza: Element) -> StanzaOrigin:
+    """What an error about this stanza will have to repeat."""
+    return StanzaOrigin(stanza.get("id", ""), stanza.get("type", "normal"), stanza.get("from", ""), stanza.get("to", ""))
+
+
+def read_parties(stanza: Element) -> tuple[Jid, Jid]:
+    """(from, to) of a stanza. Raises Refusal for one that is missing or no JID."""
+    try:
+        sender = Jid.parse(stanza.get("from", ""))
+    except SyntaxFault as fault:
+        raise Refusal("sender-malformed", str(fault)) from None
+    try:
+        return sender, Jid.parse(stanza.get("to", ""))
+    except SyntaxFault as fault:
+        raise Refusal("target-malformed", str(fault)) from None
+
+
+def _preferred(bodies: list[tuple[str, str]], default: str) -> tuple[str, str]:
+    """One body of several: the one in the stanza's own language, else the first (IMSG-06)."""
+    for body, language in bodies:
+        if not language or language.lower() == default.lower():
+            return body, language
+    return bodies[0] if bodies else ("", "")
+
+
+def _on_device(jid: Jid, device: str) -> Jid:
+    """A device that no resource can spell is left out: the message is for the person."""
+    try:
+        return jid.with_resource(device)
+    except SyntaxFault:
+        return jid
+
+
+def _text(element: Element) -> str:
+    return "".join(element.itertext()) if len(element) else element.text or ""
+
+
+def _tag(language: str) -> str:
+    return language if _LANGUAGE.fullmatch(language) else ""
+
+
+def _header(fragment: Fragment, name: str) -> str:
+    return next((value for known, value in fragment.headers if known == name), "")

@@ -1,0 +1,94 @@
+"""Writing XML, and finding one's way in a stanza that was read. The one writer of the XMPP side (SEC-18, SEC-20)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from xml.etree.ElementTree import Element
+
+from gateway.core.text import lf, xml_text
+
+COMPONENT = "jabber:component:accept"
+STREAM = "http://etherx.jabber.org/streams"
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+DELAY = "urn:xmpp:delay"
+E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
+XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_CONTENT = (COMPONENT, "jabber:client")
+
+_SPECIAL = re.compile("[&<>'\"\t\r\n\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+# A raw CR would reach the reader as LF, and a raw LF or TAB in an attribute as a space (XML 1.0 sections 2.11 and 3.3.3).
+_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord("\r"): "&#13;"}
+_ATTRIBUTE = _TEXT | {ord("'"): "&apos;", ord('"'): "&quot;", ord("\n"): "&#10;", ord("\t"): "&#9;"}
+
+
+def text(value: str) -> str:
+    """Character data. Raises ValueError for a character that XML 1.0 cannot hold: whoever composes text has replaced those."""
+    return _escaped(value, _TEXT) if _SPECIAL.search(value) else value
+
+
+def foreign(value: str) -> str:
+    """Text from the other side as character data: line ends become LF, what XML cannot hold becomes U+FFFD (IMSG-17)."""
+    return text(xml_text(lf(value))) if _SPECIAL.search(value) else value
+
+
+def attribute(value: str) -> str:
+    """An attribute value, for either kind of quote. Raises ValueError as `text` does."""
+    return _escaped(value, _ATTRIBUTE) if _SPECIAL.search(value) else value
+
+
+def _escaped(value: str, table: Mapping[int, str]) -> str:
+    if _FORBIDDEN.search(value):
+        raise ValueError("a character that XML cannot hold reached the writer")
+    return value.translate(table)
+
+
+def element(name: str, attributes: Mapping[str, str], content: str = "") -> str:
+    """One element; `content` is XML already. Attributes with an empty value are left out."""
+    head = "".join(f" {key}='{attribute(value)}'" for key, value in attributes.items() if value)
+    return f"<{name}{head}>{content}</{name}>" if content else f"<{name}{head}/>"
+
+
+def error(condition: str, kind: str, human: str, address: str = "", by: str = "") -> str:
+    """An `<error/>` with one defined condition (RFC 6120 section 8.3.2); `address` is the character data of gone and redirect."""
+    inner = element(condition, {"xmlns": STANZAS}, text(address))
+    if human:
+        inner += element("text", {"xmlns": STANZAS, "xml:lang": "en"}, text(human))
+    return element("error", {"by": by, "type": kind}, inner)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=1024)
+def split_name(tag: str) -> tuple[str, str]:
+    """("namespace", "local") of an ElementTree tag."""
+    namespace, brace, local = tag.partition("}")
+    return (namespace[1:], local) if brace else ("", tag)
+
+
+def contents(stanza: Element) -> dict[str, list[Element]]:
+    """The direct children in the stream's content namespace by local name, each in order (SEC-08, SEC-31: nothing deeper counts)."""
+    found: dict[str, list[Element]] = {}
+    for each in stanza:
+        namespace, local = split_name(each.tag)
+        if namespace in _CONTENT:
+            found.setdefault(local, []).append(each)
+    return found
+
+
+def children(stanza: Element, name: str) -> Iterator[Element]:
+    """The direct children of this name in the stream's content namespace (SEC-08, SEC-31: nothing deeper counts)."""
+    for namespace in _CONTENT:
+        yield from stanza.findall(f"{{{namespace}}}{name}")
+
+
+def child(stanza: Element, name: str) -> Element | None:
+    """The first of `children`."""
+    return next(children(stanza, name), None)
+
+
+def stanza_kind(stanza: Element) -> str:
+    """ "message", "presence" or "iq"; empty for anything that is not a stanza of this stream."""
+    namespace, local = split_name(stanza.tag)
+    return local if namespace in _CONTENT else ""

@@ -1,0 +1,261 @@
+"""The outbox in one SQLite file: every method is one short transaction, called from one thread at a time.
+
+WAL with `synchronous=FULL`: when `commit` returns, its rows have been through fsync (REL-02). Statements that run for every message are
+built once with SQLAlchemy Core, for blocks of rows, and run as one step each: a step gives up the interpreter lock, and getting it back
+from a busy loop costs more than the row.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import Connection, Select, Table, bindparam, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+
+from gateway.core.errors import StoreFault
+from gateway.core.ports import Acceptance, Entry, Recollection, Settlement
+
+from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, recollection, setting
+
+_BLOCK = 64
+_SWEEP_ROWS = 1000
+_WAL_PAGES = 4000
+_SIGN = 1 << 63
+_DAMAGED = b""
+
+
+class SqliteStore:
+    """One open outbox. Raises StoreFault where the file cannot be used."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._create_file()
+        self._open()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+    def _create_file(self) -> None:
+        """The file is ours alone (SEC-47), and its name is on disk before the first promise (REL-02)."""
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
+            folder = os.open(self.file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise StoreFault(f"{self.file}: {error.strerror}") from None
+
+    def _open(self) -> None:
+        engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": 5, "check_same_thread": False})
+        event.listen(engine, "connect", _configure)
+        try:
+            self._connection: Connection = engine.connect()
+            self._driver: sqlite3.Cursor = self._connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+            with self._connection.begin():
+                self._migrate()
+        except DBAPIError as error:
+            raise StoreFault(f"{self.file}: {error.orig}") from None
+
+    def _migrate(self) -> None:
+        run = self._connection.execute
+        if not run(text("select 1 from sqlite_master where name = 'setting'")).first():
+            metadata.create_all(self._connection)
+            fresh = {"version": str(VERSION), "secret": secrets.token_hex(32)}
+            run(insert(setting), [{"name": name, "value": value} for name, value in fresh.items()])
+        if int(self._setting("version")) > VERSION:
+            raise StoreFault(f"{self.file}: made by a newer version of this program")
+        self.secret = bytes.fromhex(self._setting("secret"))
+        last = run(select(journal.c.next_number).order_by(journal.c.id.desc()).limit(1)).scalar()
+        self.next_number = int(last or 1)
+        self._next_row = int(run(select(func.max(recollection.c.id))).scalar() or 0) + 1
+
+    def _setting(self, name: str) -> str:
+        return str(self._connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one())
+
+    def close(self) -> None:
+        """Close the file; what was committed is in it."""
+        self._connection.close()
+        self._connection.engine.dispose()
+
+    def _reopen(self) -> None:
+        """After a failed commit the log may hold frames that the next recovery would bring back; a new connection starts behind them."""
+        try:
+            self.close()
+        except DBAPIError:
+            self._connection.invalidate()
+        self._open()
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+    def commit(
+        self,
+        kept: Sequence[Acceptance],
+        settled: Sequence[int],
+        settlements: Sequence[Settlement],
+        forgotten: Sequence[int],
+        next_number: int,
+        now: float,
+    ) -> dict[int, int]:
+        """Keep and settle all of these, or nothing. Follow-ups of settlements are among `kept`; `forgotten` are rows of recollections.
+
+        Returns key -> row of each new "request" recollection. Raises StoreFault when nothing of it is kept.
+        """
+        try:
+            if self._connection.closed:
+                self._open()
+            with self._connection.begin():
+                digests = array("Q", [key for each in kept if each.keys for key in each.keys])
+                self._insert(journal, ("at", "next_number", "digests"), [(now, next_number, digests.tobytes())])
+                rows = [(each.seq, each.lane, each.received_at, each.expires_at, crc32(each.record), each.record) for each in kept]
+                self._insert(message, ON_ACCEPTANCE, rows)
+                self._delete(message, settled)
+                self._settle(settlements)
+                self._delete(recollection, forgotten)
+                return self._remember([one for each in kept for one in each.recollections])
+        except (DBAPIError, sqlite3.Error) as error:
+            self._after_failure()
+            raise StoreFault(f"{self.file}: {getattr(error, 'orig', error)}") from None
+
+    def _after_failure(self) -> None:
+        try:
+            self._reopen()
+        except StoreFault:
+            self._connection.close()
+
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
+        self._delete(message, [each.seq for each in settlements if each.due_at is None and not each.parked])
+        later = [each for each in settlements if each.due_at is not None or each.parked]
+        if later:
+            rows = [
+                {"at": each.seq, "due": each.due_at or 0.0, "again": each.number, "tries": each.attempts, "why": each.parked}
+                for each in later
+            ]
+            self._connection.execute(_POSTPONE, rows)
+
+    def _remember(self, fresh: Sequence[Recollection]) -> dict[int, int]:
+        first = self._next_row
+        self._next_row += len(fresh)
+        self._insert(
+            recollection,
+            ("id", "kind", "key", "until", "facts"),
+            [(row, one.kind, _signed(one.key), one.until, one.facts) for row, one in enumerate(fresh, first)],
+        )
+        return {one.key: row for row, one in enumerate(fresh, first) if one.kind == "request"}
+
+    def _insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        for at in range(0, len(rows), _BLOCK):
+            block = rows[at : at + _BLOCK]
+            self._run(_insert_sql(table, columns, len(block)), tuple(chain.from_iterable(block)))
+
+    def _delete(self, table: Table, keys: Sequence[int]) -> None:
+        for at in range(0, len(keys), _BLOCK):
+            block = tuple(keys[at : at + _BLOCK])
+            self._run(_delete_sql(table, len(block)), block)
+
+    def _run(self, sql: str, values: tuple[Any, ...]) -> None:
+        """A statement inside the transaction of the connection, by the driver's own cursor: it costs a tenth for a small group."""
+        self._driver.execute(sql, values)
+
+    def sweep(self, now: float, arrivals_before: float) -> bool:
+        """Remove what has aged out, a bounded piece at a time. Returns whether more is left."""
+        last = select(func.max(journal.c.id)).scalar_subquery()
+        old = select(journal.c.id).where(journal.c.at < arrivals_before, journal.c.id < last).order_by(journal.c.id).limit(_SWEEP_ROWS)
+        past = select(recollection.c.id).where(recollection.c.until < now).order_by(recollection.c.id).limit(_SWEEP_ROWS)
+        try:
+            with self._connection.begin():
+                gone = self._connection.execute(delete(journal).where(journal.c.id.in_(old))).rowcount
+                gone_too = self._connection.execute(delete(recollection).where(recollection.c.id.in_(past))).rowcount
+        except DBAPIError as error:
+            raise StoreFault(f"{self.file}: {error.orig}") from None
+        return max(gone, gone_too) >= _SWEEP_ROWS
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+    def entries(self) -> list[Entry]:
+        """The index of everything kept, in order."""
+        column = message.c
+        query = select(
+            column.seq,
+            column.lane,
+            func.length(column.record),
+            column.received_at,
+            column.expires_at,
+            column.due_at,
+            func.coalesce(func.nullif(column.number, 0), column.seq),
+            column.attempts,
+            column.parked,
+        )
+        return [Entry(*row) for row in self._read(query.order_by(column.seq))]
+
+    def load(self, seqs: Sequence[int]) -> list[tuple[int, bytes]]:
+        """(seq, record) in order; a record whose checksum does not hold comes back empty (REL-06)."""
+        query = select(message.c.seq, message.c.crc, message.c.record).where(message.c.seq.in_(seqs)).order_by(message.c.seq)
+        return [(seq, record if crc32(record) == crc else _DAMAGED) for seq, crc, record in self._read(query)]
+
+    def arrivals(self) -> Iterator[tuple[float, array[int]]]:
+        """(when, digests) of every commit that is still remembered, oldest first."""
+        for at, digests in self._read(select(journal.c.at, journal.c.digests).order_by(journal.c.id)):
+            yield at, array("Q", digests)
+
+    def requests(self, now: float) -> Iterator[tuple[int, int]]:
+        """(key, row) of every "request" recollection that is still good, oldest first."""
+        query = select(recollection.c.key, recollection.c.id).where(recollection.c.kind == "request", recollection.c.until >= now)
+        for key, row in self._read(query.order_by(recollection.c.id)):
+            yield key % (1 << 64), row
+
+    def recall(self, kind: str, key: int, row: int, now: float) -> str:
+        """The facts of a recollection: by row for a "request", else the newest under its key; empty when there is none."""
+        column = recollection.c
+        query = select(column.facts).where(column.kind == kind, column.key == _signed(key), column.until >= now)
+        query = query.where(column.id == row) if row else query.where(column.kind != "request")
+        rows = self._read(query.order_by(column.id.desc()).limit(1))
+        return str(rows[0][0]) if rows else ""
+
+    def _read(self, query: Select[Any]) -> Sequence[Any]:
+        """The rows of a query, in a transaction of its own. Raises StoreFault."""
+        try:
+            with self._connection.begin():
+                return self._connection.execute(query).all()
+        except DBAPIError as error:
+            raise StoreFault(f"{self.file}: {error.orig}") from None
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    # Exclusive, because the lock file made this process the only owner: no lock calls for each commit, no shared-memory file.
+    wal = ("locking_mode=exclusive", "journal_mode=wal", f"wal_autocheckpoint={_WAL_PAGES}")
+    for pragma in (*wal, "synchronous=full", "secure_delete=on"):
+        connection.execute(f"pragma {pragma}")
+
+
+@lru_cache(maxsize=4 * _BLOCK)
+def _insert_sql(table: Table, columns: tuple[str, ...], rows: int) -> str:
+    one = str(insert(table).compile(dialect=sqlite.dialect(), column_keys=columns))
+    head, values, places = one.rpartition("(")
+    return f"{head}{', '.join([values + places] * rows)}"
+
+
+@lru_cache(maxsize=4 * _BLOCK)
+def _delete_sql(table: Table, rows: int) -> str:
+    key = next(iter(table.primary_key))
+    return f"{delete(table).compile(dialect=sqlite.dialect())} WHERE {key.name} IN ({', '.join('?' * rows)})"
+
+
+def _signed(key: int) -> int:
+    """SQL integers are signed: a digest of 2**63 and more wraps."""
+    return key - (1 << 64) if key & _SIGN else key
+
+
+_POSTPONE = (
+    update(message)
+    .where(message.c.seq == bindparam("at"))
+    .values(due_at=bindparam("due"), number=bindparam("again"), attempts=bindparam("tries"), parked=bindparam("why"))
+)

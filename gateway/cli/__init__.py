@@ -1,0 +1,53 @@
+"""The command `stoxgate`: one module a command, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from gateway import __version__
+
+_COMMANDS = {
+    "run": "Run the bridge in the foreground.",
+    "check": "Validate the configuration and the mappings.",
+    "translate": "Translate one message to the other side.",
+    "inspect": "Say what a message is.",
+    "map": "Show an address on the other side.",
+    "tables": "Print the mapping tables in force.",
+    "send": "Put one message through a running gateway.",
+    "queue": "Look at the outbox, and steer it.",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported one by one: `translate` does not wait for what only `run` needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"gateway.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stoxgate")
+def main() -> None:
+    """A gateway between SIP MESSAGE and XMPP <message/>, by way of message/cpim.
+
+    \b
+    Exit codes: 0 done; 1 the message or address was understood and refused, or is invalid;
+    2 usage or configuration error.
+    \b
+    Examples:
+      stoxgate check -c conf/gateway.toml
+      stoxgate translate -c conf/gateway.toml --explain message.sip
+      stoxgate map sip:romeo@example.net
+    """

@@ -22,6 +22,7 @@ from gateway.logs import FLUSH_SECONDS, Lines
 from gateway.relay.desk import Desk
 from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
+from gateway.relay.spellings import KIND, Spellings
 from gateway.relay.worker import Relay
 from gateway.sip.adapter import SipAdapter
 from gateway.sip.codec import SipCodec
@@ -47,6 +48,7 @@ class Translation:
     guard: Guard
     to_xmpp: XmppCodec
     to_sip: SipCodec
+    spellings: Spellings
 
 
 def translation(settings: Settings, tables: Tables, secret: bytes) -> Translation:
@@ -56,13 +58,15 @@ def translation(settings: Settings, tables: Tables, secret: bytes) -> Translatio
         listener.transport: f"{f'[{listener.host}]' if ':' in listener.host else listener.host}:{listener.port}"
         for listener in reversed(settings.sip.listen)
     }
+    spellings = Spellings(directory, secret)
     return Translation(
         settings,
         tables,
         directory,
         Guard(settings, directory),
         XmppCodec(directory, tables, settings),
-        SipCodec(directory, tables, settings, secret, sent_by),
+        SipCodec(directory, tables, settings, secret, sent_by, spellings),
+        spellings,
     )
 
 
@@ -74,7 +78,7 @@ class Gateway:
         self._lines = lines
         self.outbox = Outbox(outbox_file(settings))
         parts = translation(settings, tables, self.outbox.secret())
-        self.relay = Relay(self.outbox, settings.limits)
+        self.relay = Relay(self.outbox, settings.limits, parts.spellings)
         self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret())
         self.xmpp = ComponentCarrier(parts.to_xmpp)
         self._parts = parts
@@ -117,6 +121,7 @@ class Gateway:
         """Open the store, listen, connect, deliver what an earlier run left."""
         loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
+        self._parts.spellings.load(self.outbox.remembered(KIND))
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
             self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, self._parts.to_xmpp, self._parts.guard, self.relay)

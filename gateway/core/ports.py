@@ -249,5 +249,8 @@ class Store(Protocol):
         None when the store cannot be read now.
         """
 
+    def remembered(self, kind: str) -> Sequence[tuple[int, str]]:
+        """(key, facts) of everything remembered of a kind, oldest first. Reads the disk: only before anything is delivered."""
+
     def recall(self, kind: str, key: int, done: Callable[[str], None]) -> None:
         """The facts remembered last under this key; empty when there are none."""

@@ -17,6 +17,7 @@ from gateway.core.address import SipAddress
 from gateway.core.digest import digest
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.jid import Jid
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Acceptance, Answered, Carrier, Delivery, Entry, Keys, Parcel, Recollection, Settlement, Store, Trace
 from gateway.core.settings import Limits
@@ -25,6 +26,8 @@ from . import report
 from .keeper import Keeper
 from .lane import Lane, Message, backoff
 from .masks import masked
+from .spellings import KIND as SPELLING
+from .spellings import Spellings
 
 REMEMBER_SECONDS = 600.0
 """How long a late error finds the message that it is about."""
@@ -48,8 +51,8 @@ class Relay:
     lanes: by their key. parked: what was put aside, by seq.
     """
 
-    def __init__(self, store: Store, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, store: Store, limits: Limits, spellings: Spellings) -> None:
+        self._store, self._limits, self._spellings = store, limits, spellings
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._keeper: Keeper = None  # type: ignore[assignment]
         self._to_sip: Carrier = None  # type: ignore[assignment]
@@ -179,6 +182,9 @@ class Relay:
         if keys and parcel.trace:
             until = received_at + REMEMBER_SECONDS
             memory = (Recollection("request", self._trace_key(parcel.trace), until, report.remembered(envelope)),)
+        if isinstance(envelope.sender, SipAddress) and isinstance(envelope.recipient, Jid):
+            news = self._spellings.news(envelope.sender, envelope.recipient, received_at)
+            memory += (news,) if news else ()
         acceptance = Acceptance(number, parcel.lane, record, received_at, expires_at, keys, memory, forgets)
         return Message(number, len(record), expires_at, number, self._ended, envelope, parcel, acceptance=acceptance, answered=answered)
 
@@ -201,6 +207,9 @@ class Relay:
         """These are on disk now: each waits in its lane; beyond the read-ahead only its place in the order is held."""
         touched: dict[str, Lane] = {}
         for message in messages:
+            for fact in message.acceptance.recollections if message.acceptance else ():
+                if fact.kind == SPELLING:
+                    self._spellings.learn(fact.key, fact.facts)
             lane = self._arrived(message)
             touched[lane.key] = lane
             if self._held >= _MOST_HELD or (lane.waiting and lane.waiting[-1].parcel is None):

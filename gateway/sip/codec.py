@@ -10,7 +10,7 @@ from hashlib import blake2b, sha256
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from gateway.core.address import Address, SipAddress, mapped_user
+from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
 from gateway.core.cpim import CORE, CpimMessage
 from gateway.core.dates import format_sip_date, parse_sip_date
@@ -211,7 +211,8 @@ class SipCodec:
             return self._made_ends(f"sip:{self._settings.name}", about.from_uri)
         home = self._names.sip_of(envelope.recipient)
         if self._spellings and isinstance(envelope.sender, Jid):
-            home = SipAddress(self._spellings.spelling(home, envelope.sender), home.domain)
+            user = self._spellings.spelling(home, envelope.sender)
+            home = home if user == home.user else SipAddress(user, home.domain)
         return self._ends(envelope.sender, envelope.sender_device, home, envelope.recipient_device)
 
     def _find_ends(self, sender: Address, sender_device: str, home: SipAddress, device: str) -> _Ends:
@@ -288,11 +289,6 @@ def stanza_id(request: Request) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def respelled(address: SipAddress) -> str:
-    """The user as it was spelled, where that is not what a reply would be addressed to anyway; else empty (ADDR-10)."""
-    return address.user if mapped_user(address.user) != address.user else ""
-
-
 def _thread(call_id: str) -> str:
     """The thread of a conversation: its Call-ID, or what `_call_id` has encoded in one."""
     if not call_id.startswith(_ENCODED_THREAD):
@@ -316,4 +312,4 @@ def _sent_at(request: Request, now: float) -> float:
         return now
 
 
-__all__ = ["Draft", "SipCodec", "respelled", "stanza_id", "transport_of"]
+__all__ = ["Draft", "SipCodec", "stanza_id", "transport_of"]

@@ -212,6 +212,12 @@ class SqliteStore:
         for key, row in self._read(query.order_by(recollection.c.id)):
             yield key % (1 << 64), row
 
+    def remembered(self, kind: str, now: float) -> list[tuple[int, str]]:
+        """(key, facts) of every recollection of a kind that is still good, oldest first."""
+        column = recollection.c
+        rows = self._read(select(column.key, column.facts).where(column.kind == kind, column.until >= now).order_by(column.id))
+        return [(key % (1 << 64), facts) for key, facts in rows]
+
     def recall(self, kind: str, key: int, row: int, now: float) -> str:
         """The facts of a recollection: by row for a "request", else the newest under its key; empty when there is none."""
         column = recollection.c

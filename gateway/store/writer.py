@@ -153,6 +153,10 @@ class Outbox:
         wanted = tuple(seqs)
         self._jobs.put((lambda: self._store.load(wanted), done))
 
+    def remembered(self, kind: str) -> list[tuple[int, str]]:
+        """Everything of a kind; call it before `start`."""
+        return self._store.remembered(kind, time.time())
+
     def recall(self, kind: str, key: int, done: Callable[[str], None]) -> None:
         """What is remembered under this key."""
         row = self._requests.get(key, time.monotonic()) if kind == "request" else 0

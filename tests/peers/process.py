@@ -6,6 +6,7 @@ is woken by it.
 from __future__ import annotations
 
 import os
+import random
 import re
 import select
 import signal
@@ -263,16 +264,18 @@ def fill(template: Path, target: Path, values: Mapping[str, object]) -> None:
     target.write_text(re.sub(r"@([a-z_0-9]+)@", lambda found: str(values[found[1]]), template.read_text()))
 
 
+# Below the range from which the system takes ports for connections, so that none of those can be in the way.
+_PORTS = range(20_000, 32_000)
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """A port on 127.0.0.1 that is free for UDP and TCP alike, and was not given before by this process."""
     while True:
+        port = random.choice(_PORTS)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
             except OSError:
                 continue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -20,14 +22,11 @@ from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.logs import FLUSH_SECONDS, Lines
 from gateway.relay.desk import Desk
-from gateway.relay.directory import Directory
-from gateway.relay.guard import Guard
-from gateway.relay.spellings import KIND, Spellings
+from gateway.relay.spellings import KIND
 from gateway.relay.worker import Relay
 from gateway.sip.adapter import SipAdapter
-from gateway.sip.codec import SipCodec
-from gateway.store.writer import Outbox
-from gateway.xmpp.codec import XmppCodec
+from gateway.store.writer import Outbox, locked
+from gateway.translation import translation
 from gateway.xmpp.component import ComponentCarrier, ComponentLink
 
 DRAIN_SECONDS = 10.0
@@ -38,45 +37,19 @@ _SQLITE = "sqlite:///"
 log = structlog.get_logger("gateway")
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """What turns messages of one side into messages of the other, without any server: the command line uses just this."""
-
-    settings: Settings
-    tables: Tables
-    directory: Directory
-    guard: Guard
-    to_xmpp: XmppCodec
-    to_sip: SipCodec
-    spellings: Spellings
-
-
-def translation(settings: Settings, tables: Tables, secret: bytes) -> Translation:
-    """The pure part of a gateway with this configuration."""
-    directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains)
-    sent_by = {
-        listener.transport: f"{f'[{listener.host}]' if ':' in listener.host else listener.host}:{listener.port}"
-        for listener in reversed(settings.sip.listen)
-    }
-    spellings = Spellings(directory, secret)
-    return Translation(
-        settings,
-        tables,
-        directory,
-        Guard(settings, directory),
-        XmppCodec(directory, tables, settings),
-        SipCodec(directory, tables, settings, secret, sent_by, spellings),
-        spellings,
-    )
-
-
 class Gateway:
     """One gateway from its start to its end. Raises ConfigFault and StoreFault where it cannot start."""
 
     def __init__(self, settings: Settings, tables: Tables, lines: Lines) -> None:
         self.settings = settings
         self._lines = lines
-        self.outbox = Outbox(outbox_file(settings))
+        file = outbox_file(settings)
+        self._held = ExitStack()
+        _make_data_dir(settings)
+        if file.parent.resolve() != settings.data_dir.resolve():
+            # The outbox locks its own folder; the control socket needs one owner too (REL-07).
+            self._held.enter_context(locked(settings.data_dir))
+        self.outbox = Outbox(file)
         parts = translation(settings, tables, self.outbox.secret())
         self.relay = Relay(self.outbox, settings.limits, parts.spellings)
         self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret())
@@ -84,7 +57,7 @@ class Gateway:
         self._parts = parts
         desk = Desk(self.relay, self.outbox, time.monotonic)
         self._control = ControlSocket(
-            settings.data_dir / "control.sock", desk, lambda: self.health, lambda text: parts.directory.find(text)[1]
+            settings.data_dir / "control.sock", desk, lambda: self.health, lambda text: parts.directory.find(text)[1], tables.refusal
         )
 
     @property
@@ -107,6 +80,7 @@ class Gateway:
         self._flush_log()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at start only; restart to use a changed one")
         await self.start()
         try:
             await stop.wait()
@@ -125,9 +99,12 @@ class Gateway:
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
             self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, self._parts.to_xmpp, self._parts.guard, self.relay)
-        await self.sip.open()
-        await self._control.open()
+        try:
+            await self.sip.open()
+        except ConfigFault as fault:
+            raise ConfigFault(self.settings.file, fault.key, fault.reason) from None
         self.relay.start(self.sip, self.xmpp, entries)
+        await self._control.open()
         for link in self.xmpp.links.values():
             link.open()
         _settle_memory()
@@ -138,12 +115,16 @@ class Gateway:
         log.info("stopping")
         self.sip.drain()
         await self._control.close()
-        await _until(lambda: not self.relay.is_busy, DRAIN_SECONDS)
+        await _until(lambda: not self.relay.is_busy, DRAIN_SECONDS / 2)
+        # Under traffic there is always something: from here on nothing sets out that could not come to its end, and come twice.
+        self.relay.hold()
+        await _until(lambda: not self.relay.is_sending, DRAIN_SECONDS / 2)
         await asyncio.gather(*(link.finish(_STREAM_END_SECONDS) for link in self.xmpp.links.values()))
         await _until(lambda: not self.relay.is_committing, DRAIN_SECONDS)
         self.relay.stop()
         self.sip.close()
         self.outbox.close()
+        self._held.close()
         log.info("stopped", waiting=self.relay.size[0])
         self._lines.flush()
 
@@ -160,6 +141,17 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def _make_data_dir(settings: Settings) -> None:
+    """Raises ConfigFault for a data_dir that cannot be made or written to."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigFault(settings.file, "gateway.data_dir", f"{folder} cannot be written to: {error.strerror}") from None
 
 
 def outbox_file(settings: Settings) -> Path:

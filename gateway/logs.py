@@ -20,6 +20,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 FLUSH_SECONDS = 0.1
 _MOST_BUFFERED = 1000
+_MOST_LINE, _MOST_VALUE = 2000, 256
 
 
 class Lines:
@@ -64,6 +65,7 @@ def configure(stream: TextIO = sys.stderr, *, verbose: bool = False) -> Lines:
         processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _tamed,
             structlog.dev.ConsoleRenderer(),
         ]
     else:
@@ -78,11 +80,22 @@ def configure(stream: TextIO = sys.stderr, *, verbose: bool = False) -> Lines:
 
 
 def _rendered(_logger: WrappedLogger, level: str, event: EventDict) -> str:
-    """One JSON line; foreign text in it is escaped by the encoder (SEC-23)."""
+    """One JSON line; foreign text in it is escaped by the encoder, and bounded (SEC-23)."""
     now = time.time()
     whole = int(now)
     stamp = f"{_second(whole)}.{int((now - whole) * 1000):03}Z"
-    return _encode({"timestamp": stamp, "level": level, "event": event.pop("event", ""), **event})
+    record = {"timestamp": stamp, "level": level, "event": event.pop("event", ""), **event}
+    line = _encode(record)
+    return line if len(line) <= _MOST_LINE else _encode(_tamed(_logger, level, record))
+
+
+def _tamed(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
+    """Every text in one bounded, printable piece (SEC-23); a traceback is our own and stays as it is."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception" and (len(value) > _MOST_VALUE or not value.isprintable()):
+            piece = "".join(char if char.isprintable() else repr(char)[1:-1] for char in value[:_MOST_VALUE])
+            event[name] = f"{piece}... ({len(value)} characters)" if len(value) > _MOST_VALUE else piece
+    return event
 
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(", ", ": "), default=repr).encode

@@ -1,17 +1,19 @@
 """The control socket: a small HTTP service on a Unix socket in the data directory, for the commands that speak to a running gateway.
 
-The socket is 0600: who may open it may steer the gateway. The same handlers are to serve the admin port.
+The socket is 0600: who may open it may steer the gateway. The same handlers are to serve the admin port. Every answer but a message is
+JSON; one that says no is {"reason": "..."}.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 
@@ -19,8 +21,12 @@ from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import text_message
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.tables import RefusalRow
 
 _MOST_BODY = 256 * 1024
+_CLOSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Queue(Protocol):
@@ -43,7 +49,10 @@ class Queue(Protocol):
 
 
 class ControlSocket:
-    """The service. `open` replaces a socket that a killed process left."""
+    """The service. `open` replaces a socket that a killed process left.
+
+    home_of: the home address behind what somebody typed. row_of: the texts of a refusal.
+    """
 
     def __init__(
         self,
@@ -51,13 +60,14 @@ class ControlSocket:
         queue: Queue,
         health: Callable[[], Mapping[str, object]],
         home_of: Callable[[str], Address],
+        row_of: Callable[[str], RefusalRow],
     ) -> None:
-        self._path, self._relay, self._report, self._home_of = path, queue, health, home_of
+        self._path, self._relay, self._report, self._home_of, self._row_of = path, queue, health, home_of, row_of
         self._runner: web.AppRunner | None = None
 
     async def open(self) -> None:
         """Listen on the socket."""
-        app = web.Application(client_max_size=_MOST_BODY)
+        app = web.Application(client_max_size=_MOST_BODY, middlewares=[_in_json])
         app.add_routes(
             [
                 web.get("/health", self._health),
@@ -68,7 +78,7 @@ class ControlSocket:
                 web.post("/send", self._send),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await self._runner.setup()
         self._path.unlink(missing_ok=True)
         mask = os.umask(0o177)
@@ -92,10 +102,14 @@ class ControlSocket:
 
     async def _show(self, request: web.Request) -> web.Response:
         found: asyncio.Future[Sequence[tuple[int, bytes]] | None] = asyncio.get_running_loop().create_future()
-        self._relay.load(_seq(request), found.set_result)
+        self._relay.load(_seq(request), _once(found))
         records = await found
+        if records is None:
+            return _no(500, "the store cannot be read; the log says why")
         if not records:
             return _nothing(request)
+        if not records[0][1]:
+            return _no(422, f"message {_seq(request)} is damaged: its checksum does not hold")
         return web.Response(body=records[0][1], content_type="message/cpim")
 
     async def _retry(self, request: web.Request) -> web.Response:
@@ -108,19 +122,43 @@ class ControlSocket:
         """Put one message through, as if its sender had written it on his own side."""
         try:
             wanted = await request.json()
-            sender, recipient, text = (str(wanted[name]) for name in ("from", "to", "text"))
-        except (ValueError, KeyError, TypeError):
-            return web.json_response({"reason": "from, to and text are needed"}, status=400)
+            sender, recipient, text = (wanted[name] for name in ("from", "to", "text"))
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return _no(400, "a JSON object with from, to and text is needed")
+        if not all(isinstance(value, str) for value in (sender, recipient, text)):
+            return _no(400, "from, to and text must be strings")
         try:
             envelope = _envelope(self._home_of(sender), self._home_of(recipient), text)
-        except (Refusal, SyntaxFault) as refusal:
-            return web.json_response({"reason": str(refusal)}, status=422)
+        except (Refusal, SyntaxFault) as fault:
+            return self._refused(fault)
         decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
-        self._relay.offer(envelope, decided.set_result)
+        self._relay.offer(envelope, _once(decided))
         refused = await decided
-        if refused:
-            return web.json_response({"reason": str(refused)}, status=422)
-        return web.json_response({"trace_id": envelope.trace_id})
+        return self._refused(refused) if refused else web.json_response({"trace_id": envelope.trace_id})
+
+    def _refused(self, fault: Refusal | SyntaxFault) -> web.Response:
+        return _no(422, (fault.detail or self._row_of(fault.key).text) if isinstance(fault, Refusal) else str(fault))
+
+
+@web.middleware
+async def _in_json(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """What the framework itself says no to (path, method, size) has a reason too."""
+    try:
+        return await handler(request)
+    except web.HTTPException as refused:
+        refused.text = json.dumps({"reason": refused.reason})
+        refused.content_type = "application/json"
+        raise
+
+
+def _once(future: asyncio.Future[T]) -> Callable[[T], None]:
+    """Resolves the future, unless whoever waited has gone."""
+
+    def resolve(result: T) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    return resolve
 
 
 def _envelope(sender: Address, recipient: Address, text: str) -> Envelope:
@@ -142,5 +180,9 @@ def _seq(request: web.Request) -> int:
     return int(request.match_info["seq"])
 
 
+def _no(status: int, reason: str) -> web.Response:
+    return web.json_response({"reason": reason}, status=status)
+
+
 def _nothing(request: web.Request) -> web.Response:
-    return web.json_response({"reason": f"no message {_seq(request)} that can be touched now"}, status=404)
+    return _no(404, f"no message {_seq(request)} that can be touched now")

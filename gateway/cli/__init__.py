@@ -8,6 +8,8 @@ import click
 
 from gateway import __version__
 
+from .common import group_config_option
+
 _COMMANDS = {
     "run": "Run the bridge in the foreground.",
     "check": "Validate the configuration and the mappings.",
@@ -39,15 +41,17 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stoxgate")
+@group_config_option
 def main() -> None:
     """A gateway between SIP MESSAGE and XMPP <message/>, by way of message/cpim.
 
     \b
     Exit codes: 0 done; 1 the message or address was understood and refused, or is invalid;
-    2 usage or configuration error.
+    2 usage or configuration error, or there is no gateway to speak to.
     \b
     Examples:
       stoxgate check -c conf/gateway.toml
       stoxgate translate -c conf/gateway.toml --explain message.sip
-      stoxgate map sip:romeo@example.net
+      stoxgate map -c conf/gateway.toml sip:romeo@example.net
+      stoxgate COMMAND --help
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import click
 
@@ -14,54 +15,59 @@ from gateway.sip.headers import title
 from gateway.sip.message import BadMessage, Request, Response
 from gateway.xmpp import stanza as xml
 
-from . import messages
-from .common import REFUSED, end, file_argument, guarded, json_option, put_json, read_input
-from .messages import KINDS, Read
+from .common import REFUSED, end, file_argument, group_config_option, guarded, json_option, put_json, read_input
+from .messages import CALLED, KINDS, Read, detect, read_message
+from .shown import shortened, visible
 
 
 @click.command("inspect")
 @file_argument
+@group_config_option
 @json_option
-@click.option(
-    "--from", "source", type=click.Choice(KINDS), default=None, help="What the message is; seen from its first octets when left out."
-)
+@click.option("--from", "source", type=click.Choice(KINDS), help="What the message is; seen from its first octets when left out.")
 @guarded
 def command(file: Path, as_json: bool, source: str | None) -> None:
     """Say what a message is: kind, validity, header fields, MIME tree. Needs no configuration.
 
-    Exit code 1 when it is invalid; the first fault is named.
+    FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Exit code 1 when it is invalid; the
+    first fault is named. Signatures are not checked.
 
     \b
-    Example: stoxgate inspect message.sip
+    Examples:
+      stoxgate inspect message.sip
+      stoxgate queue show 42 | stoxgate inspect
     """
     octets = read_input(file)
-    kind = source or messages.detect(octets)
+    kind = source or detect(octets)
     try:
-        facts = _facts(messages.read_message(octets, kind))
-    except BadMessage as fault:
-        facts = {"kind": kind, "valid": False, "fault": str(fault), "answer": fault.status}
+        facts = _facts(read_message(octets, source or ""))
     except SyntaxFault as fault:
         facts = {"kind": kind, "valid": False, "fault": str(fault)}
+        if isinstance(fault, BadMessage):
+            facts["answer"] = fault.status
     if as_json:
         put_json(facts)
-    else:
-        click.echo(_shown(facts))
     if not facts["valid"]:
-        end(f"not a valid {kind} message: {facts['fault']}", REFUSED)
+        end(f"not a valid {CALLED[kind]}: {facts['fault']}", REFUSED)
+    if not as_json:
+        click.echo(_shown(facts))
 
 
+# -- facts -------------------------------------------------------------------------------------------------------------
 def _facts(message: Read) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": message.kind, "valid": True, "notes": list(message.notes)}
     if message.cpim is not None:
         return facts | _cpim(message.cpim)
-    if message.stanza is not None:
-        children = [{"name": local, "namespace": namespace} for namespace, local in (xml.split_name(each.tag) for each in message.stanza)]
-        return facts | {
-            "what": xml.stanza_kind(message.stanza) or message.stanza.tag,
-            "attributes": dict(message.stanza.attrib),
-            "children": children,
-        }
-    return facts | _sip(message.sip)
+    return facts | (_stanza(message.stanza) if message.stanza is not None else _sip(message.sip))
+
+
+def _stanza(stanza: Element) -> dict[str, Any]:
+    children = []
+    for each in stanza:
+        namespace, local = xml.split_name(each.tag)
+        children.append({"name": local, "namespace": namespace, "text": "".join(each.itertext())})
+    attributes = {"xml:lang" if name == xml.XML_LANG else name: value for name, value in stanza.attrib.items()}
+    return {"what": xml.stanza_kind(stanza) or stanza.tag, "attributes": attributes, "children": children}
 
 
 def _sip(message: Request | Response | None) -> dict[str, Any]:
@@ -69,8 +75,7 @@ def _sip(message: Request | Response | None) -> dict[str, Any]:
     what = f"{message.method} {message.request_uri_text}" if isinstance(message, Request) else f"{message.status} {message.reason}"
     facts: dict[str, Any] = {"what": what, "headers": [[title(name), value.decode("utf-8", "replace")] for name, value in message.rows]}
     if message.body and message.content_type:
-        entity = Entity.compose((("Content-Type", str(message.content_type)),), message.body)
-        facts["body"] = _tree(entity)
+        facts["body"] = _tree(Entity.compose((("Content-Type", str(message.content_type)),), message.body))
         if message.content_type.essence == "message/cpim":
             facts["cpim"] = _cpim(CpimMessage.parse(message.body))
     return facts
@@ -93,9 +98,10 @@ def _tree(entity: Entity) -> list[dict[str, Any]]:
     return parts
 
 
+# -- for people --------------------------------------------------------------------------------------------------------
 def _shown(facts: dict[str, Any]) -> str:
-    lines = [f"{facts['kind']}: {'valid' if facts['valid'] else 'invalid'}, {facts.get('what', facts.get('fault', ''))}"]
-    lines += [f"  note: {note}" for note in facts.get("notes", ())]
+    lines = [f"{CALLED[facts['kind']]}, valid: {visible(facts['what'])}"]
+    lines += [f"  note: {visible(note)}" for note in facts["notes"]]
     lines += _shown_headers(facts, "  ")
     if "cpim" in facts:
         lines += ["  message/cpim inside:", *_shown_headers(facts["cpim"], "    ")]
@@ -103,7 +109,11 @@ def _shown(facts: dict[str, Any]) -> str:
 
 
 def _shown_headers(facts: dict[str, Any], indent: str) -> list[str]:
-    lines = [f"{indent}{name}: {value}" for name, value in facts.get("headers", ())]
-    lines += [f"{indent}@{name}: {value}" for name, value in facts.get("attributes", {}).items()]
-    lines += [f"{indent}<{child['name']}/> {child['namespace']}" for child in facts.get("children", ())]
-    return lines + [f"{indent}{'  ' * (part['depth'] - 1)}[{part['type']}] {part['octets']} octets" for part in facts.get("body", ())]
+    lines = [f"{indent}{visible(name)}: {shortened(value)}" for name, value in facts.get("headers", ())]
+    lines += [f"{indent}{visible(name)}: {shortened(value)}" for name, value in facts.get("attributes", {}).items()]
+    for child in facts.get("children", ()):
+        place = "" if child["namespace"] in (xml.COMPONENT, "jabber:client") else f" {visible(child['namespace'])}"
+        lines.append(f"{indent}<{visible(child['name'])}>{place} {shortened(child['text'])}".rstrip())
+    return lines + [
+        f"{indent}{'  ' * (part['depth'] - 1)}[{visible(part['type'])}] {part['octets']} octets" for part in facts.get("body", ())
+    ]

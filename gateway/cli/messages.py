@@ -1,4 +1,4 @@
-"""Reading a message of any of the three kinds from octets, and what its fields are called in mappings/headers.toml."""
+"""Reading a message of any of the three kinds from octets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.xmpp.parser import StreamFault, StreamParser
 
 SIP, XMPP, CPIM = "sip", "xmpp", "cpim"
 KINDS = (SIP, XMPP, CPIM)
+CALLED = {SIP: "SIP message", XMPP: "XMPP stanza", CPIM: "message/cpim"}
 _SIP_START = re.compile(rb"\s*(?:SIP/[0-9]+\.[0-9]+ |[A-Za-z0-9\-.!%*_+`'~]+ +\S+ +SIP/)", re.I)
 _STREAM = (f"<stream:stream xmlns='{xml.COMPONENT}' xmlns:stream='{xml.STREAM}'>").encode()
 _LINE_END = re.compile(rb"(?<!\r)\n")
@@ -39,18 +40,27 @@ def detect(octets: bytes) -> str:
 
 def read_message(octets: bytes, kind: str = "") -> Read:
     """Read a message of this kind, or of the kind that it looks like. Raises SyntaxFault, for SIP its kind BadMessage."""
-    kind = kind or detect(octets)
+    stated, kind = kind, kind or detect(octets)
     if kind == XMPP:
         return Read(XMPP, stanza=read_stanza(octets))
     if kind == CPIM:
-        message = CpimMessage.parse(octets)
-        return Read(CPIM, cpim=message, notes=message.notes)
+        return _read_cpim(octets, sure=bool(stated))
     notes: tuple[str, ...] = ()
     if b"\r\n" not in octets and b"\n" in octets:
         octets, notes = _crlf_head(octets), ("line ends of the header section were LF and were read as CRLF",)
     sip = parse(octets.lstrip(b"\r\n"))
     sip.check()
     return Read(SIP, sip=sip, notes=notes)
+
+
+def _read_cpim(octets: bytes, *, sure: bool) -> Read:
+    try:
+        message = CpimMessage.parse(octets)
+    except SyntaxFault as fault:
+        if sure:
+            raise
+        raise SyntaxFault(f"This looks neither like a SIP message nor like an XMPP stanza, and it is no message/cpim: {fault}") from None
+    return Read(CPIM, cpim=message, notes=message.notes)
 
 
 def _crlf_head(octets: bytes) -> bytes:
@@ -70,79 +80,3 @@ def read_stanza(octets: bytes) -> Element:
     if len(found) != 1:
         raise SyntaxFault("Not one whole stanza", section="RFC 6120 section 8")
     return found[0]
-
-
-# -- fields, for --explain ---------------------------------------------------------------------------------------------
-def fields_of(message: Read) -> dict[str, str]:
-    """Canonical field name (mappings/headers.toml) -> value, as far as this message has the field."""
-    if message.kind == SIP:
-        found = _sip_fields(message.sip)
-    elif message.kind == XMPP:
-        found = _stanza_fields(message.stanza)
-    else:
-        found = _cpim_fields(message.cpim)
-    return {name: value for name, value in found.items() if value}
-
-
-def _sip_fields(message: Request | Response | None) -> dict[str, str]:
-    if isinstance(message, Response):
-        return {"status": f"{message.status} {message.reason}", "from": message.header("from") or "", "to": message.header("to") or ""}
-    assert message is not None
-    inner = CpimMessage.parse(message.body) if message.content_type and message.content_type.essence == "message/cpim" else None
-    found = _cpim_fields(inner) if inner else {}
-    body = message.body.decode("utf-8", "replace") if message.body and not inner else ""
-    return found | {
-        "from": message.header("from") or "",
-        "to": message.request_uri_text,
-        "thread": message.call_id,
-        "subject": message.header("subject") or found.get("subject", ""),
-        "language": message.header("content-language") or found.get("language", ""),
-        "cseq": message.header("cseq") or "",
-        "id": found.get("id") or message.top_via.branch or "",
-        "sent-at": message.header("date") or found.get("sent-at", ""),
-        "expires-at": message.header("expires") or "",
-        "from-name": message.from_.display_name or found.get("from-name", ""),
-        "body": body or found.get("body", ""),
-        "priority": message.header("priority") or "",
-    }
-
-
-def _stanza_fields(stanza: Element | None) -> dict[str, str]:
-    assert stanza is not None
-
-    def texts(name: str) -> str:
-        return " | ".join("".join(each.itertext()) for each in xml.children(stanza, name))
-
-    delay = stanza.find(f"{{{xml.DELAY}}}delay")
-    error = xml.child(stanza, "error")
-    conditions = [xml.split_name(each.tag)[1] for each in error] if error is not None else []
-    return {
-        "from": stanza.get("from", ""),
-        "to": stanza.get("to", ""),
-        "id": stanza.get("id", ""),
-        "type": stanza.get("type", ""),
-        "language": stanza.get(xml.XML_LANG, ""),
-        "thread": texts("thread"),
-        "subject": texts("subject"),
-        "body": texts("body"),
-        "sent-at": delay.get("stamp", "") if delay is not None else "",
-        "status": ", ".join(name for name in conditions if name != "text"),
-    }
-
-
-def _cpim_fields(message: CpimMessage | None) -> dict[str, str]:
-    assert message is not None
-    entity = message.entity
-    return {
-        "from": message.first("From") or "",
-        "to": " | ".join(message.values("To")),
-        "cc": " | ".join(message.values("cc")),
-        "sent-at": message.first("DateTime") or "",
-        "subject": " | ".join(text for text, _ in message.subjects),
-        "language": entity.header("Content-Language") or "",
-        "from-name": message.sender.name if message.sender else "",
-        "id": message.first("Message-ID", "urn:ietf:params:imdn") or "",
-        "require": ", ".join(name for _, name in message.required),
-        "want": message.first("Disposition-Notification", "urn:ietf:params:imdn") or "",
-        "body": entity.text() if entity.content_type.type == "text" else f"({entity.content_type}, {len(entity.content)} octets)",
-    }

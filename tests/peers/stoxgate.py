@@ -51,7 +51,7 @@ class Stoxgate(Process):
 
     def cli(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run a command with this configuration: `gateway.cli("queue", "list", "--json")`."""
-        return stoxgate(arguments[0], "-c", str(self.config), *arguments[1:], stdin=stdin, home=self.work)
+        return stoxgate(*arguments, "-c", str(self.config), stdin=stdin, home=self.work)
 
 
 def command() -> str:

@@ -1,0 +1,132 @@
+"""The fields of a message of any kind, under the names that they have in mappings/headers.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element
+
+from gateway.core.cpim import CORE, CpimMessage
+from gateway.core.mime import Entity
+from gateway.sip.headers import title
+from gateway.sip.message import Request, Response
+from gateway.xmpp import stanza as xml
+
+from .messages import SIP, XMPP, Read
+
+_IMDN = "urn:ietf:params:imdn"
+_ROUTES = ("Original-To", "IMDN-Record-Route", "IMDN-Route")
+_NAMED = frozenset(
+    ("from", "to", "call-id", "cseq", "via", "max-forwards", "subject", "content-type", "content-length", "content-language", "date",
+     "expires", "priority", "require")
+)  # fmt: skip
+_EXTENSIONS = {
+    (xml.E2E, "e2e"): "security",
+    ("http://jabber.org/protocol/nick", "nick"): "from-name",
+    ("urn:xmpp:receipts", "request"): "want",
+    ("urn:xmpp:chat-markers:0", "markable"): "want",
+    ("urn:xmpp:receipts", "received"): "report",
+    ("urn:xmpp:chat-markers:0", "received"): "report",
+    ("urn:xmpp:chat-markers:0", "displayed"): "report",
+    (xml.DELAY, "delay"): "sent-at",
+}
+_CHAT_STATES = "http://jabber.org/protocol/chatstates"
+_CONTENT = ("thread", "subject", "body", "error")
+
+
+def fields_of(message: Read) -> dict[str, str]:
+    """Name -> value of each field that this message has, and `status` of a response or an error."""
+    if message.kind == SIP:
+        found = _response(message.sip) if isinstance(message.sip, Response) else _request(message.sip)
+    elif message.kind == XMPP:
+        found = _stanza(message.stanza)
+    else:
+        found = _cpim(message.cpim)
+    return {name: value for name, value in found.items() if value}
+
+
+def _response(response: Response) -> dict[str, str]:
+    return {
+        "status": f"{response.status} {response.reason}",
+        "from": response.from_.uri_text,
+        "to": response.to.uri_text,
+        "id": response.top_via.branch or "",
+        "thread": response.call_id,
+        "cseq": response.header("cseq") or "",
+    }
+
+
+def _request(request: Request | None) -> dict[str, str]:
+    assert request is not None
+    inner = CpimMessage.parse(request.body) if request.content_type and request.content_type.essence == "message/cpim" else None
+    found = _cpim(inner) if inner else {}
+    body = "" if inner or not request.content_type else _body(Entity.compose((("Content-Type", str(request.content_type)),), request.body))
+    names = dict.fromkeys(title(name) for name, _ in request.rows if name not in _NAMED)
+    return found | {
+        "from": request.from_.uri_text,
+        "to": request.request_uri_text,
+        "thread": request.call_id,
+        "subject": request.header("subject") or found.get("subject", ""),
+        "language": request.header("content-language") or found.get("language", ""),
+        "cseq": request.header("cseq") or "",
+        "id": found.get("id") or request.top_via.branch or "",
+        "sent-at": request.header("date") or found.get("sent-at", ""),
+        "expires-at": request.header("expires") or "",
+        "from-name": request.from_.display_name or found.get("from-name", ""),
+        "body": body or found.get("body", ""),
+        "priority": request.header("priority") or "",
+        "require": request.header("require") or found.get("require", ""),
+        "other": _listed([*names, found.get("other", "")]),
+    }
+
+
+def _stanza(stanza: Element | None) -> dict[str, str]:
+    assert stanza is not None
+    found = {name: _listed("".join(each.itertext()) for each in xml.children(stanza, name)) for name in ("thread", "subject", "body")}
+    error = xml.child(stanza, "error")
+    conditions = [xml.split_name(each.tag)[1] for each in error] if error is not None else []
+    found |= {
+        "from": stanza.get("from", ""),
+        "to": stanza.get("to", ""),
+        "id": stanza.get("id", ""),
+        "type": stanza.get("type", ""),
+        "language": stanza.get(xml.XML_LANG, ""),
+        "status": _listed(name for name in conditions if name != "text"),
+    }
+    for each in stanza:
+        namespace, local = xml.split_name(each.tag)
+        if local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client"):
+            name = "typing" if namespace == _CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
+            value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
+            found[name] = _listed([found.get(name, ""), value])
+    return found
+
+
+def _cpim(message: CpimMessage | None) -> dict[str, str]:
+    assert message is not None
+    entity, imdn = message.entity, [header for header in message.headers if header.namespace == _IMDN]
+    foreign = [header.name for header in message.headers if header.namespace not in (CORE, _IMDN)]
+    return {
+        "from": message.first("From") or "",
+        "to": _listed(message.values("To")),
+        "cc": _listed(message.values("cc")),
+        "sent-at": message.first("DateTime") or "",
+        "subject": _listed(text for text, _ in message.subjects),
+        "language": entity.header("Content-Language") or "",
+        "from-name": message.sender.name if message.sender else "",
+        "id": message.first("Message-ID", _IMDN) or "",
+        "content-id": entity.header("Content-ID") or "",
+        "require": ", ".join(name for _, name in message.required),
+        "want": message.first("Disposition-Notification", _IMDN) or "",
+        "routes": _listed(header.value for header in imdn if header.name in _ROUTES),
+        "other": _listed(foreign),
+        "body": _body(entity),
+    }
+
+
+def _body(entity: Entity) -> str:
+    """The text, or for anything else what it is."""
+    return entity.text() if entity.content_type.type == "text" else f"({entity.content_type}, {len(entity.content)} octets)"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return " | ".join(value for value in values if value)

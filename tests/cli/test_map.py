@@ -1,0 +1,74 @@
+"""stoxgate map: an address on the other side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .running import misused, printed, run, said, written
+
+SERVED = "served are sip:USER@sip.example, sip:USER@new.example and USER@xmpp.example, USER@other.example"
+
+
+@pytest.mark.requirement("ADDR-24", "SEC-12", "SEC-13")
+@pytest.mark.parametrize(
+    ("address", "other"),
+    [
+        ("sip:romeo@sip.example", "romeo@sip.example"),
+        ("juliet@xmpp.example", "sip:juliet@xmpp.example"),
+        ("xmpp:juliet@xmpp.example", "sip:juliet@xmpp.example"),
+        ("im:romeo@sip.example", "romeo@sip.example"),
+        ("sip:o'malley@sip.example", "o\\27malley@sip.example"),
+        ("o\\27malley@xmpp.example", "sip:o'malley@xmpp.example"),
+        ("sip:d'arcy%231@xmpp.example", "d\\27arcy#1@xmpp.example"),
+    ],
+)
+def test_an_address_on_one_line(address: str, other: str) -> None:
+    assert printed(run("map", address)) == other + "\n"
+
+
+def test_json() -> None:
+    assert json.loads(printed(run("map", "--json", "sip:romeo@sip.example"))) == {
+        "address": "sip:romeo@sip.example", "other_side": "romeo@sip.example", "lives_on": "sip", "rule": "RFC 7247 section 6.4",
+    }  # fmt: skip
+
+
+def test_explain_says_on_standard_error_which_rule_decided() -> None:
+    done = run("map", "--explain", "juliet@xmpp.example")
+    assert (done.returncode, done.stdout) == (0, b"sip:juliet@xmpp.example\n")
+    assert "  lives on   the XMPP side\n" in done.stderr.decode()
+    assert "  by         RFC 7247 section 6.5\n" in done.stderr.decode()
+
+
+@pytest.mark.requirement("SEC-17")
+def test_a_user_pair_decides_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "users.toml").write_text('[[user]]\nsip = "sip:+15551230001@ims.example.net"\nxmpp = "alice@xmpp.example"\n')
+    config = written(tmp_path, data_dir='data_dir = "var"\nmappings = "mappings"')
+    found = json.loads(printed(run("map", "--json", "alice@xmpp.example", config=config)))
+    assert found["other_side"] == "sip:+15551230001@ims.example.net"
+    assert found["rule"].startswith("user pair, ")
+    assert printed(run("map", "sip:+15551230001@ims.example.net", config=config)) == "alice@xmpp.example\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("sip:a@elsewhere.example", "sip:a@elsewhere.example is nobody that is served here"),
+        ("a@elsewhere.example", "a@elsewhere.example is nobody that is served here"),
+        ("sip:a@[::1", "sip:a@[::1: Bad SIP URI (RFC 3261 section 19.1.1)"),
+        ("tel:+123", "tel:+123: Bad domain (RFC 1123 section 2.1)"),
+        ("", ": Empty"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--json",), ("--explain",)])
+def test_an_address_that_has_no_other_side_says_what_would_have_one(address: str, complaint: str, options: tuple[str, ...]) -> None:
+    line = said(run("map", *options, address), 1)
+    assert line.startswith(complaint) or not address
+    assert line.endswith(f"; {SERVED}")
+
+
+def test_an_address_is_needed() -> None:
+    assert misused(run("map")) == "Missing argument 'ADDRESS'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from gateway.core.digest import digest
@@ -16,16 +17,15 @@ from gateway.core.uri import Uri
 from . import writer
 from .codec import SipCodec
 from .endpoint import Answer
-from .message import Request
+from .message import METHODS, Request
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
-KNOWN = frozenset(SERVED) | {"ACK", "BYE", "INFO", "INVITE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
-"""Methods that are known by name: 405; any other is 501 (MSG-05)."""
 ALLOW = ", ".join(SERVED)
 ACCEPT = "text/plain, message/cpim"
 """What a MESSAGE may carry now; a 415 must not name more than that (IMSG-21)."""
 _SCHEMES = ("sip", "sips", "im")
-_MOST_BODY = 65_536
+_IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
+"""What never stands in Route and Record-Route (RFC 3428 section 5, MSG-78)."""
 
 
 class Uas:
@@ -38,16 +38,16 @@ class Uas:
         status = settings.sip.accepted_status
         self.accepted = Answer(status, writer.PHRASES[status])
         """202, or what `[sip] accepted_status` says (IMSG-22)."""
-        self._own_hosts = {ascii_domain(settings.name), *(each.partition(":")[0] for each in sent_by)}
+        self._own_hosts = {ascii_domain(settings.name), *(each.rpartition(":")[0] for each in sent_by)}
 
     def peer(self, transport: str, host: str) -> Peer:
         """Who sent it (SIP-73). Raises Refusal."""
         return self._policy.peer(transport, host)
 
     def method(self, request: Request) -> None:
-        """Whether the method is served (SIP-75), and whether the request has been here before (TRN-34). Raises Refusal."""
+        """Whether the method is served (SIP-75, MSG-05), and whether the request has been here before (TRN-34). Raises Refusal."""
         if request.method not in SERVED:
-            raise Refusal("method-not-allowed" if request.method in KNOWN else "method-unknown")
+            raise Refusal("method-not-allowed" if request.method in METHODS else "method-unknown")
         for own in self._own_marks:
             for value in request.via_values:
                 if own in value and self._has_own_via(request):
@@ -79,12 +79,12 @@ class Uas:
         target = request.to.uri if self._is_ours(request.request_uri) else request.request_uri
         parties = self._policy.from_sip(peer, request.from_.uri, target)
         self._hops_and_extensions(request)
+        if any(_IM_ROUTE.search(value) for name in ("route", "record-route") for value in request.index.get(name, ())):
+            raise Refusal("bad-syntax", "An im: URI is no route")
         if request.to.tag is not None:
             raise Refusal("no-dialog")
         if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
             raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
-        if len(request.body) > _MOST_BODY:
-            raise Refusal("body-too-large")
         return self._codec.read(request, parties, peer.label, trace_id, now)
 
     def _scheme(self, request: Request) -> None:

@@ -12,7 +12,7 @@ from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.jid import Jid, jid_from_xmpp_uri
+from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Parcel, Parties
 from gateway.core.settings import Settings
@@ -27,6 +27,8 @@ from .parser import MOST_STANZA_OCTETS
 _REMEMBERED = 4096
 _MOST_REASON = 256
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
+_MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
+"""The statuses that may come with Retry-After (RFC 3261 section 20.33)."""
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
 
 
@@ -90,10 +92,10 @@ class XmppCodec:
     def _content(self, envelope: Envelope) -> str:
         carries, parts, message = self._tables.carries, [], envelope.message
         if envelope.thread:
-            parts.append(f"<thread>{xml.foreign(envelope.thread)}</thread>")
+            parts.append(f"<thread>{xml.text(xml_text(envelope.thread))}</thread>")
         if message.subjects:
             parts += [
-                xml.element("subject", {"xml:lang": language}, xml.text(one_line(xml_text(subject))))
+                xml.element("subject", {"xml:lang": _tag(language)}, xml.text(one_line(xml_text(subject))))
                 for subject, language in message.subjects
             ]
         body = message.entity.text()
@@ -122,7 +124,7 @@ class XmppCodec:
             if condition == "gone" and not address:
                 # RFC 7247 section 7.2 note 1: a 301 must come with an address.
                 condition = "item-not-found"
-        if _header(fragment, "Retry-After") and kind == "cancel":
+        if fragment.header("Retry-After") and fragment.status in _MAY_PASS:
             kind = "wait"
         error = xml.error(condition, kind, xml_text(fragment.reason), address)
         attributes = {"from": about.recipient, "to": about.sender, "id": about.id, "type": "error"}
@@ -131,15 +133,11 @@ class XmppCodec:
 
     def _moved_to(self, fragment: Fragment) -> str:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
-        contact = _header(fragment, "Contact")
+        contact = (fragment.header("Contact") or "").removeprefix("<").removesuffix(">")
         try:
-            address = Uri.parse(contact).address if contact else None
+            return xmpp_uri(self._names.jid_of(Uri.parse(contact).address))
         except SyntaxFault:
             return ""
-        if address is None:
-            return ""
-        try:
-            return f"xmpp:{self._names.jid_of(address)}"
         except Refusal:
             return contact
 
@@ -160,10 +158,11 @@ class XmppCodec:
             raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
         default = stanza.get(xml.XML_LANG, "")
         found = xml.contents(stanza)
-        subjects = [(one_line(_text(each)), each.get(xml.XML_LANG, "")) for each in found.get("subject", ())]
-        bodies = [(_text(each), each.get(xml.XML_LANG, "")) for each in found.get("body", ())]
-        if not bodies and not any(subject for subject, _ in subjects):
+        bodies = [(text, each.get(xml.XML_LANG, "")) for each in found.get("body", ()) if (text := _text(each))]
+        subjects = [(text, each.get(xml.XML_LANG, "")) for each in found.get("subject", ()) if (text := one_line(_text(each)))]
+        if not bodies and not subjects:
             return None
+        chosen = _preferred(subjects, default)
         body, language = _preferred(bodies, default)
         thread = found["thread"][0] if "thread" in found else None
         message = text_message(
@@ -171,7 +170,8 @@ class XmppCodec:
             parties.recipient,
             body,
             self._sent_at(stanza, now),
-            subjects=tuple([(subject, _tag(language)) for subject, language in subjects]),
+            # The chosen one first: SIP has room for one (IMSG-09).
+            subjects=tuple([(subject, _tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)]),
             language=_tag(language or default) if self._tables.carries("language", "sip") else "",
         )
         return Envelope(
@@ -242,12 +242,10 @@ def read_parties(stanza: Element) -> tuple[Jid, Jid]:
         raise Refusal("target-malformed", str(fault)) from None
 
 
-def _preferred(bodies: list[tuple[str, str]], default: str) -> tuple[str, str]:
-    """One body of several: the one in the stanza's own language, else the first (IMSG-06)."""
-    for body, language in bodies:
-        if not language or language.lower() == default.lower():
-            return body, language
-    return bodies[0] if bodies else ("", "")
+def _preferred(texts: list[tuple[str, str]], default: str) -> tuple[str, str]:
+    """One body or subject of several, as (text, language): the one in the stanza's own language, else the first (IMSG-06)."""
+    own = (each for each in texts if not each[1] or each[1].lower() == default.lower())
+    return next(own, texts[0] if texts else ("", ""))
 
 
 def _on_device(jid: Jid, device: str) -> Jid:
@@ -264,7 +262,3 @@ def _text(element: Element) -> str:
 
 def _tag(language: str) -> str:
     return language if _LANGUAGE.fullmatch(language) else ""
-
-
-def _header(fragment: Fragment, name: str) -> str:
-    return next((value for known, value in fragment.headers if known == name), "")

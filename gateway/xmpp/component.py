@@ -381,8 +381,15 @@ class ComponentLink(ComponentXMPP):
 
     def _refuse(self, origin: StanzaOrigin, refusal: Refusal) -> None:
         log.info("refused", side="xmpp", key=refusal.key, detail=refusal.detail, domain=self.domain, stanza_id=origin.id)
-        if origin.type != "error" and origin.sender and origin.recipient:
+        if origin.type != "error" and self._can_answer(origin):
             self._answer(self._codec.refusal(origin, refusal))
+
+    def _can_answer(self, origin: StanzaOrigin) -> bool:
+        """Whether an answer has two ends that the server will take: it may end the stream on any other."""
+        try:
+            return Jid.parse(origin.recipient).domain == self.domain and bool(Jid.parse(origin.sender).domain)
+        except SyntaxFault:
+            return False
 
     def _error(self, element: Element, sender: Jid, target: Jid) -> None:
         """An error for something we sent: while it is unconfirmed it fails at the fence, later its sender is told (SEC-43)."""

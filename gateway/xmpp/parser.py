@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 MOST_STANZA_OCTETS = 262_144
+"""The last end tag not counted."""
 MOST_DEPTH = 64
 _MOST_NAMES = 512
 

@@ -1,0 +1,237 @@
+"""The stream parser: bounds, what breaks the stream, and that no cut of the octets matters."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from xml.etree.ElementTree import Element, tostring
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.xmpp.parser import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, StreamParser
+
+HEADER = (b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+          b"from='sip.example' id='s1'>")
+MESSAGE = "{jabber:component:accept}message"
+TALK = (
+    HEADER + b"<handshake/>\n"
+    + "<message from='mira@xmpp.example/Büro' xml:lang='cs' id=\"a&apos;b\">".encode()
+    + "<body>Ahoj &lt;&amp;&#x1F600; \U0001f600</body></message>".encode()
+    + b" <iq type='get' to='sip.example'><ping xmlns='urn:xmpp:ping'/></iq>"
+    + b"<message><body><![CDATA[<body>]]></body><x:y xmlns:x='urn:x' x:z='1'/></message></stream:stream>"
+)
+
+
+def fed(*pieces: bytes) -> tuple[list[tuple[str, bytes]], str]:
+    """The events as (kind, octets), and the condition of the fault that ended them; "" for none."""
+    parser, seen = StreamParser(), []
+    try:
+        for piece in pieces:
+            parser.feed(piece)
+            for kind, element in parser.read_events():
+                seen.append((kind, tostring(element)))
+    except StreamFault as fault:
+        return seen, fault.condition
+    return seen, ""
+
+
+def stanzas(*pieces: bytes) -> list[Element]:
+    """The whole stanzas behind the header."""
+    parser, seen = StreamParser(), []
+    for piece in (HEADER, *pieces):
+        parser.feed(piece)
+        seen += [element for kind, element in parser.read_events() if kind == "end"]
+    return seen
+
+
+def condition(*pieces: bytes) -> str:
+    """The stream error that these pieces cause behind the header."""
+    return fed(HEADER, *pieces)[1]
+
+
+# -- what comes out ----------------------------------------------------------------------------------------------------
+def test_a_stream_is_its_root_and_its_stanzas() -> None:
+    events, fault = fed(TALK)
+    assert fault == ""
+    assert [kind for kind, _ in events] == ["start", "start", "end", "start", "end", "start", "end", "start", "end", "end"]
+    names = [octets.split(b" ")[0] for kind, octets in events if kind == "end"]
+    assert [name.rpartition(b":")[2] for name in names] == [b"handshake", b"message", b"iq", b"message", b"stream"]
+
+
+def test_values_are_what_was_written() -> None:
+    _, first, _, last = stanzas(TALK.removeprefix(HEADER).removesuffix(b"</stream:stream>"))
+    assert first.tag == MESSAGE
+    assert first.attrib == {"from": "mira@xmpp.example/Büro", "{http://www.w3.org/XML/1998/namespace}lang": "cs", "id": "a'b"}
+    assert first[0].text == "Ahoj <&\U0001f600 \U0001f600"
+    assert last[0].text == "<body>"
+    assert last[0].tag == "{jabber:component:accept}body"
+    assert (last[1].tag, last[1].attrib) == ("{urn:x}y", {"{urn:x}z": "1"})
+
+
+def test_text_between_stanzas_is_nothing() -> None:
+    first, second = stanzas(b" \n <message/>hello<message/> ")
+    assert (first.tail, second.tail) == (None, None)
+
+
+@pytest.mark.requirement("SEC-31")
+@pytest.mark.parametrize("stanza", [
+    b"<message xmlns='jabber:client'/>", b"<x:message xmlns:x='urn:x'/>", b"<message xmlns=''/>", b"<Message/>",
+])
+def test_a_name_is_its_namespace_and_local_part(stanza: bytes) -> None:
+    [element] = stanzas(stanza)
+    assert element.tag != MESSAGE
+
+
+@pytest.mark.requirement("SEC-31")
+def test_a_namespace_cannot_pretend_to_end() -> None:
+    """"}" stands between the two parts of a name, so no namespace may hold one."""
+    assert condition(b"<message xmlns='jabber:component:accept}message'/>") == "not-well-formed"
+
+
+# -- every cut ---------------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("REL-28")
+def test_a_stream_cut_at_any_octet_is_the_same_stream() -> None:
+    whole = fed(TALK)
+    for cut in range(len(TALK)):
+        assert fed(TALK[:cut], TALK[cut:]) == whole
+    assert fed(*(TALK[at:at + 1] for at in range(len(TALK)))) == whole
+
+
+@given(st.lists(st.integers(0, len(TALK)), max_size=12))
+@settings(deadline=None, max_examples=200)
+def test_a_stream_cut_anywhere_is_the_same_stream(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(TALK)]
+    assert fed(*(TALK[start:end] for start, end in pairwise(places))) == fed(TALK)
+
+
+def test_a_stanza_comes_with_its_last_octet() -> None:
+    parser = StreamParser()
+    parser.feed(HEADER + b"<message><body>hi</body></message")
+    assert [kind for kind, _ in parser.read_events()] == ["start"]
+    parser.feed(b">")
+    assert [kind for kind, _ in parser.read_events()] == ["start", "end"]
+
+
+# -- what breaks the stream --------------------------------------------------------------------------------------------
+FORBIDDEN = {
+    "dtd": (b"<!DOCTYPE x>", "not-well-formed"),
+    "comment": (b"<!-- hello -->", "restricted-xml"),
+    "comment inside": (b"<message><!-- hello --><body>x</body></message>", "restricted-xml"),
+    "instruction": (b"<?php x?>", "restricted-xml"),
+    "instruction inside": (b"<message><?x y?></message>", "restricted-xml"),
+    "entity": (b"<message><body>&lol;</body></message>", "not-well-formed"),
+    "entity in attribute": (b"<message id='&lol;'/>", "not-well-formed"),
+    "second declaration": (b"<?xml version='1.0'?>", "not-well-formed"),
+    "crossed": (b"<message><body></message></body>", "not-well-formed"),
+    "double attribute": (b"<message id='1' id='2'/>", "not-well-formed"),
+    "unbound prefix": (b"<x:message/>", "not-well-formed"),
+    "raw control": (b"<message><body>\x01</body></message>", "not-well-formed"),
+    "control by number": (b"<message><body>&#1;</body></message>", "not-well-formed"),
+    "surrogate by number": (b"<message><body>&#xD800;</body></message>", "not-well-formed"),
+    "bad UTF-8": (b"<message><body>\xff</body></message>", "not-well-formed"),
+    "overlong": (b"<message><body>\xc0\xbc</body></message>", "not-well-formed"),
+    "surrogate as UTF-8": (b"<message><body>\xed\xa0\x80</body></message>", "not-well-formed"),
+    "end in CDATA": (b"<message><body>]]></body></message>", "not-well-formed"),
+}
+
+
+@pytest.mark.requirement("SEC-30", "SEC-32")
+@pytest.mark.parametrize(("octets", "expected"), FORBIDDEN.values(), ids=FORBIDDEN.keys())
+def test_what_a_stream_may_not_hold(octets: bytes, expected: str) -> None:
+    """What is whole before it is read, and nothing behind it."""
+    events, fault = fed(HEADER + b"<message/>" + octets + b"<message><body>after</body></message>")
+    assert fault == expected
+    assert [kind for kind, _ in events] == ["start", "start", "end"]
+
+
+@pytest.mark.requirement("SEC-30")
+@pytest.mark.parametrize("doctype", [
+    b"<!DOCTYPE stream>", b"<!DOCTYPE x SYSTEM 'file:///etc/passwd'>", b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;'>]>",
+    b"<!DOCTYPE x PUBLIC 'a' 'http://127.0.0.1/'>",
+])
+def test_a_document_type_is_refused_before_it_means_anything(doctype: bytes) -> None:
+    events, fault = fed(b"<?xml version='1.0'?>" + doctype + HEADER.partition(b"?>")[2] + b"<message><body>&b;</body></message>")
+    assert (events, fault) == ([], "restricted-xml")
+
+
+def test_a_fault_is_raised_once_all_before_it_is_handed_out() -> None:
+    parser = StreamParser()
+    parser.feed(HEADER + b"<message/><message/><!-- -->")
+    events, seen = parser.read_events(), []
+    with pytest.raises(StreamFault, match="restricted-xml: a comment is not allowed in a stream"):
+        seen.extend(kind for kind, _ in events)
+    assert seen == ["start", "start", "end", "start", "end"]
+    parser.feed(b"<message/>")
+    with pytest.raises(StreamFault):
+        list(parser.read_events())
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+def sized(octets: int) -> bytes:
+    """A stanza of exactly this size."""
+    frame = len(b"<message><body></body></message>")
+    return b"<message><body>" + b"x" * (octets - frame) + b"</body></message>"
+
+
+@pytest.mark.requirement("SEC-35", "IMSG-28")
+@pytest.mark.parametrize("piece", [1 << 20, 65_536, 4096, 1000])
+def test_a_stanza_of_256_kib_is_taken_and_more_is_not(piece: int) -> None:
+    for octets, expected in ((MOST_STANZA_OCTETS, ""), (MOST_STANZA_OCTETS + len(b"</message>") + 1, "policy-violation")):
+        stanza = sized(octets)
+        assert condition(*(stanza[at:at + piece] for at in range(0, len(stanza), piece))) == expected
+
+
+@pytest.mark.requirement("SEC-35")
+def test_the_bound_is_on_each_stanza_not_on_the_stream() -> None:
+    assert condition(*[sized(200_000)] * 4, sized(200_000) + sized(200_000)) == ""
+    assert condition(b"<message/>" * 30_000) == ""
+
+
+@pytest.mark.requirement("SEC-35")
+@pytest.mark.parametrize("octets", [b"<message id='", b"<message><body>", b"<", b"<message><body>&", b"<message " + b"xmlns:a='"], ids=repr)
+def test_what_never_ends_is_refused_at_the_bound(octets: bytes) -> None:
+    """Memory is bounded by the limit and one piece more, whatever it is that does not end."""
+    piece, pieces = b"a" * 16_384, MOST_STANZA_OCTETS // 16_384
+    assert condition(octets, *[piece] * (pieces - 1)) == ""
+    assert condition(octets, *[piece] * (pieces + 1)) in ("policy-violation", "not-well-formed")
+
+
+@pytest.mark.requirement("SEC-35")
+def test_a_stream_header_has_a_bound_too() -> None:
+    assert fed(b"<stream:stream xmlns:stream='x' id='", *[b"a" * 16_384] * 20)[1] == "policy-violation"
+
+
+@pytest.mark.requirement("SEC-35")
+def test_depth_has_a_bound() -> None:
+    def nested(depth: int) -> bytes:
+        return b"<message>" + b"<x>" * (depth - 2) + b"</x>" * (depth - 2) + b"</message>"
+
+    assert condition(nested(MOST_DEPTH)) == ""
+    assert condition(nested(MOST_DEPTH + 1)) == "policy-violation"
+    assert condition(nested(80_000)) == "policy-violation"
+
+
+@pytest.mark.requirement("REL-28")
+@pytest.mark.parametrize("filling", [b"<a/>", b"a='1' ", b"&amp;", b"x"], ids=repr)
+def test_time_grows_with_the_octets(filling: bytes) -> None:
+    """A stanza at the bound, made of the smallest parts there are, in small pieces."""
+    unique = b"".join(b"a%d='1' " % number for number in range(24_000)) if b"=" in filling else b""
+    inner = b"<message " + unique + b"/>" if unique else b"<message><body>" + filling * (260_000 // len(filling)) + b"</body></message>"
+    began = time.process_time()
+    assert condition(*(inner[at:at + 1400] for at in range(0, len(inner), 1400))) == ""
+    assert time.process_time() - began < 3.0
+
+
+PARTS = [b"<message>", b"</message>", b"<body>", b"</body>", b"hi", b"&amp;", b"&x;", b"<!--", b"-->", b"<?x?>", b"<![CDATA[", b"]]>",
+         b"\x00", b"\xff", b"<message xmlns='", b"'/>", b"<!DOCTYPE a>", b"</stream:stream>", b"<", b">"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=30), st.integers(1, 7))
+@settings(deadline=None, max_examples=300)
+def test_nothing_but_a_stream_fault_leaves_the_parser(parts: list[bytes], piece: int) -> None:
+    octets = HEADER + b"".join(parts)
+    events, fault = fed(*(octets[at:at + piece] for at in range(0, len(octets), piece)))
+    assert fault in ("", "not-well-formed", "restricted-xml", "policy-violation")
+    assert (events, fault) == fed(octets)

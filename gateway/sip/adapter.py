@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import structlog
 
+from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
@@ -22,8 +24,9 @@ from gateway.core.text import one_line
 from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
-from .endpoint import Endpoint, ServerTransaction
+from .endpoint import TRYING_AFTER_SECONDS, Endpoint, ServerTransaction
 from .flow import Flow
+from .headers import NameAddr
 from .locate import Locator, NotFoundError, Target, numeric
 from .message import BadMessage, Response
 from .transaction import ClientTransaction, Timers
@@ -32,11 +35,14 @@ from .uas import Uas
 
 MOST_PENDING = 4096
 """Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
+_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
 _MOST_REASON = 128
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
-_LOOP_DETECTED = 482
+_LOOP_DETECTED, _UNAVAILABLE = 482, 503
+_AVOID_SECONDS, _MOST_AVOID_SECONDS, _MOST_AVOIDED = 30.0, 300.0, 1024
+_ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
 
 log = structlog.get_logger("sip")
 
@@ -53,6 +59,14 @@ class _Hop:
     """A 503 with Retry-After holds the whole hop (MSG-49)."""
 
 
+class _Attempt(NamedTuple):
+    """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived."""
+
+    delivery: Delivery
+    targets: tuple[Target, ...]
+    repeat: bool
+
+
 class SipAdapter:
     """Implements the Carrier port. Made before the loop runs; `open` starts it."""
 
@@ -67,8 +81,9 @@ class SipAdapter:
         self._endpoint: Endpoint = None  # type: ignore[assignment]
         self._uas: Uas = None  # type: ignore[assignment]
         self._transports = Transports(settings.sip.listen, self)
-        self._locator = Locator()
+        self._locator = Locator({":" in listener.host for listener in settings.sip.listen})
         self._hops: dict[str, _Hop] = {}
+        self._avoided: dict[Target, tuple[float, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._was_full = False
@@ -81,19 +96,25 @@ class SipAdapter:
         """Listen. Raises ConfigFault."""
         self._loop = asyncio.get_running_loop()
         await self._transports.open()
-        self._codec.sent_by.update(self._transports.local)
-        sent_by = frozenset(self._transports.local.values())
+        self._codec.sent_by.update({transport: self._public(local) for transport, local in self._transports.local.items()})
+        sent_by = frozenset(self._codec.sent_by.values())
         self._uas = Uas(self._policy, self._codec, self._tables, self._settings, self._secret, sent_by)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,
             ended=self._ended,
             trusts=self._trusts,
+            kept=lambda key: self._sink.age(key) is not None,
             sent_by=sent_by,
             secret=self._secret,
             now=self._loop.time(),
             timers=self._timers,
         )
+
+    def _public(self, local: str) -> str:
+        """How Via names a listener: by its address, or by the name of the gateway where it listens on all addresses (SIP-61)."""
+        host, _, port = local.rpartition(":")
+        return f"{ascii_domain(self._settings.name)}:{port}" if host in _ALL_ADDRESSES else local
 
     def drain(self) -> None:
         """From now on new requests get 503."""
@@ -122,8 +143,8 @@ class SipAdapter:
         self._endpoint.bad(fault, flow)
 
     def lost(self, flow: Flow) -> None:
-        """What was sent on this flow and is not answered has an unknown fate."""
-        for transaction in self._endpoint.clients.flow_lost(Flow(flow.transport, flow.local, flow.host, flow.port)):
+        """What was sent on this flow and is not answered has an unknown fate (TXN-24)."""
+        for transaction in self._endpoint.clients.flow_lost(Flow(flow.transport, "", flow.host, flow.port)):
             self._finish(transaction, _CONNECTION_LOST)
 
     def _trusts(self, flow: Flow) -> bool:
@@ -143,7 +164,7 @@ class SipAdapter:
         except BadMessage as fault:
             self._endpoint.forget(transaction)
             self._endpoint.bad(fault, transaction.flow)
-        self._arm(transaction.arrived + self._timers.t1 * 7)
+        self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
 
     def _take(self, transaction: ServerTransaction) -> None:
         request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
@@ -154,8 +175,6 @@ class SipAdapter:
                 raise Refusal("shutting-down")
             self._endpoint.answer(transaction, uas.options(request), now, remember=False)
             return
-        if request.method == "CANCEL":
-            raise Refusal("no-transaction")
         key = uas.message_key(request)
         if self._is_known(transaction, key):
             self._accept(transaction)
@@ -227,7 +246,7 @@ class SipAdapter:
         """Send one MESSAGE; its final response, or its time-out, is the outcome."""
         hop = self._hop(delivery.parcel.gate)
         if hop.targets:
-            self._request(delivery, hop.targets[0])
+            self._request(delivery, hop.targets)
             return
         hop.waiting.append(delivery)
         if not hop.asking:
@@ -257,27 +276,41 @@ class SipAdapter:
             if fault:
                 delivery.done(fault)
             else:
-                self._request(delivery, targets[0])
+                self._request(delivery, tuple(sorted(targets, key=self._is_avoided)))
 
-    def _request(self, delivery: Delivery, target: Target) -> None:
+    def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
+        """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
+        target = targets[0]
         draft = delivery.parcel.wire
         assert isinstance(draft, Draft)
         if draft.number != delivery.number or draft.transport != target.transport:
             draft = self._codec.draft(delivery.envelope, delivery.number, target.transport)
         branch = self._endpoint.branch()
         octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
-        flow = Flow(target.transport, self._transports.local.get(target.transport, ""), target.host, target.port)
+        flow = Flow(target.transport, "", target.host, target.port)
         now = self._loop.time()
-        self._endpoint.request(branch, "MESSAGE", octets, flow, now, delivery)
+        self._endpoint.request(branch, "MESSAGE", octets, flow, now, _Attempt(delivery, targets, repeat or delivery.repeat))
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
     def _ended(self, transaction: ClientTransaction[Flow], response: Response | None) -> None:
         self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT)
 
     def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome) -> None:
-        delivery = cast("Delivery", transaction.user)
-        if outcome.status == 503 and outcome.retry_after:
-            self._hold(delivery.parcel.gate, outcome.retry_after)
+        """Tell the outcome, or go on to the next target where this one cannot be used (RFC 3263 section 4.3).
+
+        After a time-out the relay tries again and finds the targets in another order: two time-outs in a row would take too long (DNS-10).
+        """
+        delivery, targets, repeat = cast("_Attempt", transaction.user)
+        is_unknown = outcome.verdict is Verdict.UNKNOWN
+        if is_unknown or outcome.status == _UNAVAILABLE:
+            self._avoid(targets[0], outcome.retry_after or 0)
+            if len(targets) > 1 and outcome is not _TIMED_OUT:
+                self._request(delivery, targets[1:], repeat=repeat or is_unknown)
+                return
+            if outcome.retry_after:
+                self._hold(delivery.parcel.gate, outcome.retry_after)
+        elif self._avoided:
+            self._avoided.pop(targets[0], None)
         delivery.done(outcome)
         if self._was_full:
             self._was_full = False
@@ -287,18 +320,30 @@ class SipAdapter:
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
         """What a final response means for the message (REL-11)."""
         status = response.status
-        delivery = cast("Delivery", transaction.user)
-        if status < 300 or (status == _LOOP_DETECTED and delivery.repeat):
+        if status < 300 or (status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat):
             # To a repeat, 482 says that the first copy had arrived (SIP-106).
             return DELIVERED
         reason = one_line(response.reason)[:_MOST_REASON]
-        contact = response.contact[0].uri_text if status < 400 and response.contact else ""
+        contact = max(response.contact, key=_preference).uri_text if status < 400 and response.contact else ""
         verdict = Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED
-        return Outcome(verdict, status, reason, _retry_after(response), contact)
+        return Outcome(verdict, status, reason, response.retry_after, contact)
 
     def _hold(self, gate: str, seconds: float) -> None:
         self._hop(gate).held_until = self._loop.time() + seconds
         self._loop.call_later(seconds + 0.01, self._sink.link_up, gate)
+
+    def _avoid(self, target: Target, seconds: float) -> None:
+        """Try this target last for at least so long: 30 s, doubling to 5 min while it does not answer (TXN-23)."""
+        now = self._loop.time()
+        until, last = self._avoided.get(target, (0.0, _AVOID_SECONDS / 2))
+        if until <= now:
+            if len(self._avoided) >= _MOST_AVOIDED:
+                self._avoided.clear()
+            doubled = min(last * 2, _MOST_AVOID_SECONDS)
+            self._avoided[target] = (now + max(doubled, seconds), doubled)
+
+    def _is_avoided(self, target: Target) -> bool:
+        return self._avoided.get(target, (0.0, 0.0))[0] > self._loop.time()
 
     # -- time ----------------------------------------------------------------------------------------------------------
     def _arm(self, deadline: float) -> None:
@@ -317,7 +362,7 @@ class SipAdapter:
             self._arm(deadline)
 
 
-def _retry_after(response: Response) -> float | None:
-    """Seconds, or None; a comment and a duration may follow the number (RFC 3261 section 20.33)."""
-    digits = (response.header("retry-after") or "").partition("(")[0].partition(";")[0].strip()
-    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) < 8 else None
+def _preference(contact: NameAddr) -> float:
+    """The q of a Contact; 1 where it has none that can be read (RFC 3261 section 20.10)."""
+    q = contact.params.get("q", "")
+    return float(q) if _QVALUE.fullmatch(q) else 1.0

@@ -39,7 +39,8 @@ _ENCODED_THREAD = "xmpp-thread."
 _REMEMBERED = 4096
 _MOST_CSEQ = 2**31
 _UNDERSTOOD = frozenset((CORE, name) for name in ("From", "To", "cc", "DateTime", "Subject", "NS", "Require"))
-_CALL_ID = re.compile(grammar.CALL_ID.pattern)
+_PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
+"""A thread that can be the Call-ID as it stands: one that looks encoded would not come back."""
 
 
 class Spellings(Protocol):
@@ -91,8 +92,9 @@ class SipCodec:
         sent_by: dict[str, str],
         spellings: Spellings | None = None,
     ) -> None:
-        self._names, self._tables, self._settings = names, tables, settings
+        self._names, self._settings = names, settings
         self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
+        self._carried = frozenset(name for name in ("sent-at", "subject", "language") if tables.carries(name, "sip"))
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- from SIP ------------------------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class SipCodec:
     def write(self, envelope: Envelope, number: int) -> Parcel:
         """The MESSAGE for an envelope, with the CSeq number of its first try; its lane is the recipient's address. Raises Refusal."""
         ends = self._ends_of(envelope)
-        draft = self.draft(envelope, number, ends.transport)
+        draft = self._draft(ends, envelope, number, ends.transport)
         if len(draft.octets) > MOST_REQUEST_OCTETS:
             if not ends.rule.large_messages:
                 raise Refusal("too-large-for-sip")
@@ -185,7 +187,9 @@ class SipCodec:
 
     def draft(self, envelope: Envelope, number: int, transport: str) -> Draft:
         """The request for one try over one transport."""
-        ends = self._ends_of(envelope)
+        return self._draft(self._ends_of(envelope), envelope, number, transport)
+
+    def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str) -> Draft:
         call_id = self._call_id(envelope)
         # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
         from_tag = self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ))
@@ -230,7 +234,7 @@ class SipCodec:
         thread = envelope.thread
         if not thread:
             return self._token(envelope.trace_id)
-        if len(thread) <= _MOST_CALL_ID and thread.isascii() and _CALL_ID.fullmatch(thread):
+        if len(thread) <= _MOST_CALL_ID and thread.isascii() and _PLAIN_THREAD.fullmatch(thread):
             return thread
         encoded = _ENCODED_THREAD + quote(thread, safe="")
         return encoded if len(encoded) <= _MOST_CALL_ID else self._token(thread, str(envelope.sender), str(envelope.recipient))
@@ -239,15 +243,14 @@ class SipCodec:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
 
     def _extra(self, envelope: Envelope, content_type: str) -> Iterable[tuple[str, str]]:
-        message, carries = envelope.message, self._tables.carries
+        message, carried = envelope.message, self._carried
         written = written_at(message)
-        if carries("sent-at", "sip") and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
+        if "sent-at" in carried and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
             yield "Date", format_sip_date(written)
-        subject = next((text for text, _ in message.subjects), "") if carries("subject", "sip") else ""
-        if subject:
+        if "subject" in carried and (subject := next((text for text, _ in message.subjects), "")):
             yield "Subject", one_line(subject)
         language = message.entity.header("Content-Language")
-        if language and carries("language", "sip"):
+        if language and "language" in carried:
             yield "Content-Language", language
         if content_type:
             yield "Content-Type", content_type
@@ -271,7 +274,9 @@ class SipCodec:
         reason = one_line(fragment.reason)
         phrase = writer.PHRASES.get(fragment.status, "")
         why = f"{fragment.status} {phrase}".strip() + (f" ({reason})" if reason and reason != phrase else "")
-        return f"Your message to {whom} could not be delivered: {why}"
+        moved = fragment.header("Contact") or ""
+        where = f"; the new address is {moved.removeprefix('<').removesuffix('>')}" if moved else ""
+        return f"Your message to {whom} could not be delivered: {why}{where}"
 
 
 def transport_of(rule: RouteRule) -> str:
@@ -294,7 +299,7 @@ def _thread(call_id: str) -> str:
     if not call_id.startswith(_ENCODED_THREAD):
         return call_id
     thread = unquote(call_id.removeprefix(_ENCODED_THREAD), errors="replace")
-    return thread if _ENCODED_THREAD + quote(thread, safe="") == call_id else call_id
+    return thread if thread and _ENCODED_THREAD + quote(thread, safe="") == call_id else call_id
 
 
 def _message_id(message: CpimMessage) -> str:

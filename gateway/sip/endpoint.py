@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import structlog
 
@@ -15,7 +16,7 @@ from gateway.core.digest import AgingDigestMap, digest
 
 from . import writer
 from .flow import Flow
-from .message import MAGIC_COOKIE, BadMessage, Headers, Request, Response, parse
+from .message import MAGIC_COOKIE, METHODS, BadMessage, Headers, MethodMismatch, Request, Response, parse
 from .transaction import ClientTransaction, ClientTransactions, InviteTransaction, Timers
 
 MOST_ANSWERED = 2_000_000
@@ -23,6 +24,7 @@ MOST_ANSWERED = 2_000_000
 TRYING_AFTER_SECONDS = 3.5
 """When a request that has no answer yet gets a 100: not before timer E of its sender has reached T2 (RFC 4320 section 4.1)."""
 _MOST_INVITES = 1000
+_MOST_ANSWERS = 1024
 _CANCELLED = ("INVITE", "MESSAGE", "OPTIONS")
 _DEFAULT_PORTS = {"TLS": ":5061"}
 
@@ -50,6 +52,7 @@ class ServerTransaction:
     trying_sent: bool = False
 
 
+_TRYING = Answer(100, "Trying")
 Arrived = Callable[[ServerTransaction], None]
 Ended = Callable[[ClientTransaction[Flow], Response | None], None]
 """One of our requests is over: with its final response, or None after timer F."""
@@ -59,6 +62,7 @@ class Endpoint:
     """One SIP element on any number of flows.
 
     send: puts octets on the wire. arrived: takes a new request; it must be answered by `answer` once. ended: the end of one of ours.
+    trusts: whether a flow is from a peer that may speak. kept: whether the request with this digest brought a message that is kept.
     sent_by: the Via hosts and ports that are ours, in normal form. secret: key of the To tags and digests.
     """
 
@@ -69,26 +73,29 @@ class Endpoint:
         arrived: Arrived,
         ended: Ended,
         trusts: Callable[[Flow], bool],
+        kept: Callable[[int], bool],
         sent_by: frozenset[str],
         secret: bytes,
         now: float,
         timers: Timers | None = None,
     ) -> None:
-        self._send, self._arrived, self._ended, self._trusts = send, arrived, ended, trusts
+        self._send, self._arrived, self._ended, self._trusts, self._kept = send, arrived, ended, trusts, kept
         self._sent_by, self._secret = sent_by, secret
         self._timers = timers or Timers()
         self.clients: ClientTransactions[Flow] = ClientTransactions(self._timers, send, lambda each: ended(each, None))
         self._pending: dict[int, ServerTransaction] = {}
         self._answered = AgingDigestMap(self._timers.timeout, MOST_ANSWERED, now)
         # Answers that are kept are few and fixed: each is written down once and known by its index.
-        self._answers: list[Answer] = [Answer(503, "Service Unavailable")]
-        self._index_of: dict[Answer, int] = {self._answers[0]: 0}
+        self._answers: list[Answer] = []
+        self._index_of: dict[Answer, int] = {}
         self._invites: dict[int, InviteTransaction[Flow]] = {}
+        self._asked = 0
         self.counters = {"requests": 0, "responses": 0, "retransmissions": 0, "bad": 0, "dropped": 0}
 
     # -- octets in -----------------------------------------------------------------------------------------------------
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
         """One datagram, or one message of a stream."""
+        self._asked = len(data)
         try:
             message = parse(data, stream=flow.reliable)
             if isinstance(message, Response):
@@ -105,11 +112,11 @@ class Endpoint:
             self.counters["dropped"] += 1
             return
         log.info("refused", side="sip", key="bad-syntax", detail=str(fault), peer=str(flow))
-        self._send(self._written(fault.partial, flow, Answer(fault.status, fault.what)), self._back(fault.partial, flow))
+        self._reply(self._written(fault.partial, flow, Answer(fault.status, fault.what)), fault.partial, flow)
 
     def _response(self, response: Response) -> None:
+        """Only what matches it is read: what else a response says is not used, so it cannot be wrong (RFC 3261 section 17.1.3)."""
         self.counters["responses"] += 1
-        response.check()
         via = response.top_via
         if len(response.via_values) > 1 or via.sent_by not in self._sent_by or not via.branch:
             self.counters["dropped"] += 1
@@ -120,25 +127,32 @@ class Endpoint:
 
     def _request(self, request: Request, flow: Flow, now: float) -> None:
         self.counters["requests"] += 1
-        request.check()
+        try:
+            request.check()
+        except MethodMismatch:
+            # An unknown method is 501, whatever else is said of it (SIP-20).
+            if request.method in METHODS:
+                raise
         if request.top_via.param("maddr") is not None and not self._trusts(flow):
             # An answer would go to an address that did not ask (SEC-36).
             self.counters["dropped"] += 1
             return
-        key = self._key(request, request.method)
         if request.method == "ACK":
             if invite := self._invites.get(self._key(request, "INVITE")):
                 invite.acknowledge(now)
             return
-        if key in self._pending:
+        key = self._key(request, request.method)
+        if (waiting := self._pending.get(key)) is not None:
             self.counters["retransmissions"] += 1
+            if waiting.trying_sent:
+                self._try(waiting)
             return
         if (invite := self._invites.get(key)) is not None:
             self._send(invite.response, invite.flow)
             return
         if (index := self._answered.get(key, now)) is not None:
             self.counters["retransmissions"] += 1
-            self._send(self._written(request, flow, self._answers[index], key), self._back(request, flow))
+            self._reply(self._written(request, flow, self._answers[index], key), request, flow)
         elif request.method == "CANCEL":
             self._cancel(request, flow, now)
         else:
@@ -150,12 +164,12 @@ class Endpoint:
         """A CANCEL undoes nothing here; the answer only says whether the transaction is known (RFC 3261 section 9.2)."""
         for method in _CANCELLED:
             key = self._key(request, method)
-            if key in self._pending or key in self._invites or self._answered.get(key, now) is not None:
+            if key in self._pending or key in self._invites or self._answered.get(key, now) is not None or self._kept(key):
                 answer = Answer(200, "OK")
                 break
         else:
-            answer = Answer(481, "Call/Transaction Does Not Exist")
-        self._send(self._written(request, flow, answer), self._back(request, flow))
+            key, answer = 0, Answer(481, "Call/Transaction Does Not Exist")
+        self._reply(self._written(request, flow, answer, key), request, flow)
 
     def _key(self, request: Request, method: str) -> int:
         """The digest by which a transaction is known: RFC 3261 section 17.2.3, with or without the magic cookie."""
@@ -164,7 +178,8 @@ class Endpoint:
         if branch[:7].lower() == MAGIC_COOKIE and branch[7:]:
             port = "" if via.port else _DEFAULT_PORTS.get(via.transport, ":5060")
             return digest(self._secret, f"{branch}\n{via.sent_by}{port}\n{method}".encode())
-        to_tag, from_tag = request.to.tag or "", request.from_.tag or ""
+        # The tag in the To of an ACK is ours; the INVITE had none.
+        to_tag, from_tag = "" if request.method == "ACK" else request.to.tag or "", request.from_.tag or ""
         return digest(
             self._secret,
             request.request_uri_text.encode(),
@@ -186,20 +201,28 @@ class Endpoint:
         """Send the final response. remember: the answer is no pure function of the request, so a retransmission must get this very one."""
         self._pending.pop(transaction.key, None)
         octets = self._written(transaction.request, transaction.flow, answer, transaction.key)
-        back = self._back(transaction.request, transaction.flow)
         if transaction.request.method == "INVITE" and self._trusts(transaction.flow) and len(self._invites) < _MOST_INVITES:
+            back = self._back(transaction.request, transaction.flow)
             self._invites[transaction.key] = InviteTransaction(octets, back, back.reliable, now, self._timers)
-        elif remember:
-            self._answered.put(transaction.key, self._interned(answer), now)
-        self._send(octets, back)
+        elif remember and not self.is_crowded and (index := self._interned(answer)) is not None:
+            self._answered.put(transaction.key, index, now)
+        self._reply(octets, transaction.request, transaction.flow)
+
+    def _reply(self, octets: bytes, request: Headers, flow: Flow) -> None:
+        """Send a response, unless it would give a stranger more than twice what he gave (SEC-36). He is always answered at once."""
+        if not flow.reliable and len(octets) > 2 * self._asked and not self._trusts(flow):
+            self.counters["dropped"] += 1
+            return
+        self._send(octets, self._back(request, flow))
 
     def forget(self, transaction: ServerTransaction) -> None:
         """Leave a request without an answer: its sender has given up (TXN-21)."""
         self._pending.pop(transaction.key, None)
 
-    def _interned(self, answer: Answer) -> int:
+    def _interned(self, answer: Answer) -> int | None:
+        """The index of an answer; None when there are too many different ones, which are then given statelessly."""
         index = self._index_of.get(answer)
-        if index is None:
+        if index is None and len(self._answers) < _MOST_ANSWERS:
             index = self._index_of[answer] = len(self._answers)
             self._answers.append(answer)
         return index
@@ -214,16 +237,19 @@ class Endpoint:
         rows = [each for name in ("via", "from", "call-id", "cseq") for each in request.index.get(name, ())[:1]]
         return digest(self._secret, *rows)
 
-    @staticmethod
-    def _back(request: Headers, flow: Flow) -> Flow:
+    def _back(self, request: Headers, flow: Flow) -> Flow:
         """Where the response goes (RFC 3261 section 18.2.2, RFC 3581 section 4).
 
-        Over a stream, back on it; a new connection, should one be needed, goes to the port of the Via. A datagram goes to the source
-        address, to its port where the sender asked for that, else to the port of the Via.
+        Over a stream, back on it; a new connection, should one be needed, goes to the port of the Via. A datagram goes to the address in
+        maddr, if a peer that may speak has put one there; else to the source address, to its port where that was asked for (rport), else
+        to the port of the Via.
         """
         via = request.top_via
-        if not flow.reliable and via.param("rport") is not None:
-            return flow
+        if not flow.reliable:
+            if (maddr := via.param("maddr")) and (address := _address(maddr)) and self._trusts(flow):
+                return Flow(flow.transport, "", address, via.port or 5060)
+            if via.param("rport") is not None:
+                return flow
         return Flow(flow.transport, flow.local, flow.host, via.port or 5060, flow.connection)
 
     # -- requests of our own -------------------------------------------------------------------------------------------
@@ -245,7 +271,7 @@ class Endpoint:
         for transaction in self._pending.values():
             if not transaction.trying_sent:
                 times.append(transaction.arrived + TRYING_AFTER_SECONDS)
-            break
+                break
         return min(times, default=None)
 
     def on_deadline(self, now: float) -> None:
@@ -261,7 +287,15 @@ class Endpoint:
                 break
             if not transaction.trying_sent:
                 transaction.trying_sent = True
-                self._send(
-                    self._written(transaction.request, transaction.flow, Answer(100, "Trying")),
-                    self._back(transaction.request, transaction.flow),
-                )
+                self._try(transaction)
+
+    def _try(self, transaction: ServerTransaction) -> None:
+        self._send(self._written(transaction.request, transaction.flow, _TRYING), self._back(transaction.request, transaction.flow))
+
+
+def _address(host: str) -> str:
+    """An address as a socket takes it; empty for a name."""
+    try:
+        return ip_address(host.strip("[]")).compressed
+    except ValueError:
+        return ""

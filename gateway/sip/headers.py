@@ -10,9 +10,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
-from ..core.domain import ascii_domain
-from ..core.errors import SyntaxFault
-from ..core.uri import Uri
+from gateway.core.domain import ascii_domain
+from gateway.core.errors import SyntaxFault
+from gateway.core.uri import Uri
+
 from . import grammar
 from .names import title as title
 

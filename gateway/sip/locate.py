@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import dns.asyncresolver
@@ -49,11 +50,16 @@ def numeric(uri: Uri) -> Target | None:
 
 
 class Locator:
-    """Asks DNS. One instance for all hops."""
+    """Asks DNS. One instance for all hops. families: whether we have an IPv4 socket (False) and an IPv6 socket (True) to send from."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: Collection[bool] = (False, True)) -> None:
+        self._family = socket.AF_UNSPEC if len(families) != 1 else socket.AF_INET6 if True in families else socket.AF_INET
         self._known: dict[str, tuple[float, tuple[Target, ...]]] = {}
-        self._resolver = dns.asyncresolver.Resolver()
+        try:
+            self._resolver = dns.asyncresolver.Resolver()
+        except dns.resolver.NoResolverConfiguration:
+            # A machine without name servers still has hops that name an address.
+            self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.lifetime = _LOOKUP_SECONDS
 
     async def locate(self, uri: Uri) -> tuple[Target, ...]:
@@ -99,11 +105,12 @@ class Locator:
             raise NotFoundError(f"{host} offers no SIP service", temporary=False)
         return float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL), tuple(targets)
 
-    @staticmethod
-    async def _addresses(host: str) -> tuple[str, ...]:
+    async def _addresses(self, host: str) -> tuple[str, ...]:
         """By the system's resolver, which knows the hosts file too; it runs in a thread."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, family=self._family, type=socket.SOCK_DGRAM)
         except socket.gaierror as error:
             raise NotFoundError(f"no address for {host}: {error.strerror}", temporary=error.errno == socket.EAI_AGAIN) from None
+        except UnicodeError:
+            raise NotFoundError(f"{host} cannot be asked for", temporary=False) from None
         return tuple(dict.fromkeys(str(each[4][0]) for each in found))

@@ -9,18 +9,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..core.errors import SyntaxFault
-from ..core.mime import ContentType
-from ..core.uri import Uri
+from gateway.core.errors import SyntaxFault
+from gateway.core.mime import ContentType
+from gateway.core.uri import Uri
+
 from . import grammar
 from .headers import CSeq, Via, call_id, hops, known_party, party, remembered, split_vias
 from .names import KNOWN, name_of, title
 from .section import BadMessage, Headers, Index, Lines, MethodMismatch, View, index_lines
 
-__all__ = ["LIMITS", "MAGIC_COOKIE", "BadMessage", "Headers", "Limits", "MethodMismatch", "Request", "Response", "parse", "read_head"]
+__all__ = [
+    "LIMITS", "MAGIC_COOKIE", "METHODS", "BadMessage", "Headers", "Limits", "MethodMismatch", "Request", "Response", "parse",
+    "read_head",
+]  # fmt: skip
 
 MAGIC_COOKIE = "z9hg4bk"
 """How every branch of RFC 3261 begins, in lower case (section 8.1.1.7)."""
+METHODS = frozenset((
+    "ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE",
+    "UPDATE",
+))  # fmt: skip
+"""The methods that are known by name."""
 TOO_LARGE = "Message Too Large"
 BODY_TOO_LARGE = "Request Entity Too Large"
 

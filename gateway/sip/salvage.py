@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..core.errors import SyntaxFault
+from gateway.core.errors import SyntaxFault
+
 from . import grammar
 from .headers import Via, party, split_vias
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..core.errors import SyntaxFault
-from ..core.mime import ContentType
+from gateway.core.errors import SyntaxFault
+from gateway.core.mime import ContentType
+
 from . import grammar
 from .headers import CSeq, NameAddr, Via, Warned, call_id, hops, known_party, length, option_tag, party, split_list, split_vias
 from .names import KNOWN, LISTS, SINGLE, canonical, name_of, title

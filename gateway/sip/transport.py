@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -22,10 +26,18 @@ CONNECT_SECONDS = 5.0
 MOST_CONNECTIONS, MOST_CONNECTIONS_OF_SOURCE = 512, 32
 _SOCKET_BUFFER = 4 * 1024 * 1024
 _MOST_WRITE_BUFFER = 1024 * 1024
-_MOST_QUEUED = 512
+_MOST_QUEUED = 4096
 _MOST_FLOWS = 1024
 _SWEEP_SECONDS = 1.0
 _PONG = b"\r\n"
+_MOST_SENDS = 3
+_REPORT_ERRORS = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR and IPV6_RECVERR of Linux, which Python does not name."""
+_ERROR_OCTETS = 512
+_UNREACHABLE = frozenset((b"\2\3", b"\2\14", b"\3\1", b"\3\4"))
+"""Origin (2 ICMP, 3 ICMPv6) and type of the errors that end a transaction: unreachable, parameter problem (RFC 3261 section 18.4)."""
+_TOO_BIG = b"\2\3\4"
+"""The code of ICMP that only says which size of packet would have passed."""
 
 log = structlog.get_logger("sip")
 
@@ -48,11 +60,13 @@ class Transports:
 
     def __init__(self, listeners: tuple[Listener, ...], receiver: Receiver) -> None:
         self._listeners, self._receiver = listeners, receiver
-        self._udp: dict[str, asyncio.DatagramTransport] = {}
+        self._udp: dict[str, _Datagrams] = {}
+        self._udp_of_family: dict[bool, _Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, _Stream] = {}
         self._outgoing: dict[tuple[str, int], _Stream] = {}
         self._sources: Counter[str] = Counter()
+        self._is_open = True
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.local: dict[str, str] = {}
@@ -70,20 +84,17 @@ class Transports:
                 else:
                     continue
             except OSError as error:
-                raise ConfigFault("[sip]", f"sip.listen[{at}]", f"cannot listen on {listener}: {error.strerror}") from None
+                raise ConfigFault("[sip]", f"sip.listen[{at}]", f"cannot listen on {listener}: {_why(error)}") from None
             self.local.setdefault(listener.transport, bound)
         self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def _open_udp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
-        transport, protocol = await loop.create_datagram_endpoint(
+        _, datagrams = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self._receiver), local_addr=(listener.host, listener.port)
         )
-        sock = transport.get_extra_info("socket")
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
-        protocol.local = _shown(sock.getsockname())
-        self._udp[protocol.local] = transport
-        return protocol.local
+        self._udp[datagrams.local] = datagrams
+        self._udp_of_family.setdefault(":" in listener.host, datagrams)
+        return datagrams.local
 
     async def _open_tcp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
         server = await loop.create_server(lambda: _Stream(self, self._receiver, incoming=True), listener.host, listener.port)
@@ -91,13 +102,14 @@ class Transports:
         return _shown(server.sockets[0].getsockname())
 
     def close(self) -> None:
-        """Close everything at once."""
+        """Close everything at once; what is sent from now on goes nowhere."""
+        self._is_open = False
         if self._sweep_handle:
             self._sweep_handle.cancel()
         for task in self._tasks:
             task.cancel()
-        for transport in self._udp.values():
-            transport.close()
+        for datagrams in self._udp.values():
+            datagrams.close()
         for server in self._servers:
             server.close()
         for stream in list(self._connections.values()):
@@ -106,10 +118,14 @@ class Transports:
     # -- sending -------------------------------------------------------------------------------------------------------
     def send(self, octets: bytes, flow: Flow) -> None:
         """Put octets on the wire; a stream connection that is not there is made first (SIP-65, TRN-04)."""
+        if not self._is_open:
+            return
         if flow.transport == "udp":
-            transport = self._udp.get(flow.local) or next(iter(self._udp.values()), None)
-            if transport is not None and not transport.is_closing():
-                transport.sendto(octets, (flow.host, flow.port))
+            datagrams = self._udp.get(flow.local) or self._udp_of_family.get(":" in flow.host)
+            if datagrams is not None:
+                datagrams.send(octets, flow.host, flow.port)
+            else:
+                asyncio.get_running_loop().call_soon(self._receiver.lost, flow)
             return
         stream = self._connections.get(flow.connection) or self._outgoing.get((flow.host, flow.port))
         if stream is None or stream.closing:
@@ -117,7 +133,7 @@ class Transports:
         stream.write(octets)
 
     def _connect(self, flow: Flow) -> _Stream:
-        stream = _Stream(self, self._receiver, incoming=False, flow=flow)
+        stream = _Stream(self, self._receiver, incoming=False, flow=Flow("tcp", "", flow.host, flow.port))
         self._outgoing[flow.host, flow.port] = stream
         task = asyncio.get_running_loop().create_task(self._make(stream, flow))
         self._tasks.add(task)
@@ -166,14 +182,50 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self.local = ""
         self._flow = lru_cache(_MOST_FLOWS)(lambda addr: Flow("udp", self.local, addr[0], addr[1]))
+        self._failed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        self._loop = asyncio.get_running_loop()
+        # The transports of the loops lend a socket that cannot read its error queue.
+        self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        if sys.platform == "linux":
+            self._socket.setsockopt(*_REPORT_ERRORS[self._socket.family], 1)
+        self.local = _shown(self._socket.getsockname())
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._receiver.received(data, self._flow(addr))
 
+    def send(self, octets: bytes, host: str, port: int) -> None:
+        """Send a datagram. What became of an earlier one may show only now, in place of sending this one: then it is sent again."""
+        for _ in range(_MOST_SENDS):
+            self._failed = False
+            self._transport.sendto(octets, (host, port))
+            if not self._failed:
+                return
+        self._loop.call_soon(self._receiver.lost, Flow("udp", self.local, host, port))
+
     def error_received(self, exc: Exception) -> None:
+        self._failed = True
         log.debug("datagram error", reason=str(exc))
+        if sys.platform == "linux":
+            for host, port in set(self._unreachable()):
+                self._loop.call_soon(self._receiver.lost, Flow("udp", self.local, host, port))
+
+    def _unreachable(self) -> Iterator[tuple[str, int]]:
+        """Where datagrams could not be delivered, as the kernel was told by ICMP; the queue must be emptied (ip(7))."""
+        with suppress(OSError):
+            while True:
+                _, notes, _, address = self._socket.recvmsg(0, _ERROR_OCTETS, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+                if any(note[4:6] in _UNREACHABLE and note[4:7] != _TOO_BIG for _, _, note in notes):
+                    yield address[0], address[1]
+
+    def close(self) -> None:
+        self._transport.close()
+        self._socket.close()
 
 
 class _Stream(asyncio.Protocol):
@@ -234,10 +286,13 @@ class _Stream(asyncio.Protocol):
         self._transport.write(octets)
         if self._transport.get_write_buffer_size() > _MOST_WRITE_BUFFER:
             log.warning("connection closed, the peer does not read", peer=str(self.flow))
-            self.close()
+            self.closing = True
+            self._transport.abort()
 
     def close_if_late(self, now: float) -> None:
-        """SEC-37: 10 s for a header section, 30 s for a message, 300 s of silence."""
+        """SEC-37: 10 s for a header section and for a farewell, 30 s for a message, 300 s of silence."""
+        if self.closing and self._transport and now - self._begun_at > HEADER_SECONDS:
+            self._transport.abort()
         state = self._framer.state
         late = (state == "headers" and now - self._begun_at > HEADER_SECONDS) or (
             state == "body" and now - self._begun_at > MESSAGE_SECONDS
@@ -252,8 +307,9 @@ class _Stream(asyncio.Protocol):
         self._receiver.lost(self.target)
 
     def close(self) -> None:
-        """Send what is buffered, then close."""
-        self.closing = True
+        """Send what is buffered, then close; for a peer that does not read, `close_if_late` makes an end."""
+        if not self.closing:
+            self.closing, self._begun_at = True, self._loop.time()
         if self._transport:
             self._transport.close()
 
@@ -261,6 +317,12 @@ class _Stream(asyncio.Protocol):
         self.closing = True
         self._transports.leave(self)
         self._receiver.lost(self.target if not self.incoming else self.flow)
+
+
+def _why(error: OSError) -> str:
+    """What the system says; uvloop tells it only in what its error was raised from."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return os.strerror(cause.errno) if cause.errno else str(error)
 
 
 def _shown(address: tuple[str, int] | tuple[str, int, int, int]) -> str:

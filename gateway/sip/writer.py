@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
-from ..core.domain import ascii_domain
-from ..core.errors import SyntaxFault
-from ..core.uri import Uri
+from gateway.core.domain import ascii_domain
+from gateway.core.errors import SyntaxFault
+from gateway.core.uri import Uri
+
 from . import grammar
 from .headers import MOST_CSEQ, MOST_HOPS, NameAddr, Via
 from .message import Request, Response

@@ -136,7 +136,6 @@ class ComponentLink(ComponentXMPP):
             # What the server has written and we have not read is what a kill -9 can lose (promise 1): keep it small.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BOUND_OCTETS)
         self.up, self._writable, self._reading = True, True, True
-        self._retry_seconds = _FIRST_RETRY_SECONDS
         self._nonce, self._fences = secrets.token_hex(4), deque()
         self._written = self._confirmed = 0
         self._heard_at = self._fence_clock = self.loop.time()
@@ -263,6 +262,8 @@ class ComponentLink(ComponentXMPP):
             or not (serial.isascii() and serial.isdigit())
         ):
             return False
+        # Not before: a server that breaks right after each handshake would be asked once a second for ever.
+        self._retry_seconds = _FIRST_RETRY_SECONDS
         covered = self._confirmed
         while self._fences and self._fences[0][0] <= int(serial):
             covered = self._fences.popleft()[1]

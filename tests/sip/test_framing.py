@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -193,9 +193,9 @@ def test_octet_by_octet_costs_no_more_than_its_length() -> None:
     head = octets(rows(content_length="48000"), b"")
     long = octets([*ROWS[:-1], ("X", "y" * 15_000), ("Content-Length", "48000")], b"z" * 48_000)
     framer = StreamFramer()
-    before = perf_counter()
+    before = process_time()
     items = [item for at in range(len(long)) for item in framer.feed(long[at : at + 1])]
-    assert perf_counter() - before < 2
+    assert process_time() - before < 2
     assert items == [long]
     assert len(head) < 16_384
 
@@ -206,6 +206,6 @@ def test_octet_by_octet_costs_no_more_than_its_length() -> None:
     (START + b"\r\nl: 0\r\n\r\n") * 1_000,
 ], ids=range(5))
 def test_nothing_takes_long(data: bytes) -> None:
-    before = perf_counter()
+    before = process_time()
     StreamFramer().feed(data)
-    assert perf_counter() - before < 0.5
+    assert process_time() - before < 0.5

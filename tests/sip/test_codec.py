@@ -1,0 +1,310 @@
+"""MESSAGE octets -> Envelope and Envelope -> MESSAGE octets (RFC 3428, RFC 7572)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.core.address import SipAddress
+from gateway.core.canonical import failure_message, text_message
+from gateway.core.cpim import CpimMessage
+from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.jid import Jid
+from gateway.core.ports import Parties
+from gateway.core.settings import RouteRule
+from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id, transport_of
+from gateway.sip.message import Request, parse
+from tests.sip.rig import JULIET, ROMEO, codec, header, headers, param, request, settings
+from tests.sip.sample import read
+
+NOW = 1_770_000_000.0
+"""Mon, 02 Feb 2026 02:40:00 GMT."""
+PARTIES = Parties(SipAddress("romeo", "sip.example"), Jid("juliet", "xmpp.example"))
+CODEC = codec(settings())
+
+
+def envelope(data: bytes, parties: Parties = PARTIES) -> Envelope:
+    """What becomes of a request."""
+    found = CODEC.read(read(data), parties, "udp:127.0.0.1", "trace-1", NOW)
+    assert found
+    return found
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(Refusal) as refused:
+        CODEC.read(read(data), PARTIES, "udp:127.0.0.1", "trace-1", NOW)
+    return refused.value.key
+
+
+# -- from SIP -------------------------------------------------------------------------------------------------------------
+def test_a_text_becomes_an_envelope_with_all_that_its_answers_need() -> None:
+    found = envelope(request(call_id="Call.1@h", cseq="7 MESSAGE", to="<sip:juliet@xmpp.example>"), Parties(*PARTIES[:2], "phone", "home"))
+    assert (found.id, found.trace_id, found.thread, found.peer) == ("-1", "trace-1", "Call.1@h", "udp:127.0.0.1")
+    assert (found.sender, found.recipient, found.sender_device, found.recipient_device) == (*PARTIES[:2], "phone", "home")
+    assert (found.received_at, found.expires_at) == (NOW, None)
+    assert found.origin == RequestOrigin(ROMEO, JULIET, "Call.1@h", "7 MESSAGE")
+    assert found.message.entity.content == b"hello"
+    assert found.message.first("From") == "<im:romeo@sip.example>"
+    assert found.message.first("DateTime") == "2026-02-02T02:40:00Z"
+
+
+def test_subject_language_and_name_come_along() -> None:
+    names = {"from": '"Romeo, M." <sip:romeo@sip.example>;tag=1'}
+    found = envelope(request(subject=" Midi ", content_language="fr", **names))
+    assert found.message.subjects == (("Midi", ""),)
+    assert found.message.entity.header("Content-Language") == "fr"
+    assert found.message.first("From") == '"Romeo, M." <im:romeo@sip.example>'
+
+
+@pytest.mark.parametrize(
+    ("charset", "octets", "text"),
+    [("", "Midi ça va".encode(), "Midi ça va"), (";charset=ISO-8859-1", b"\xe7a", "ça"), (';charset="utf-8"', "ü".encode(), "ü"),
+     (";charset=US-ASCII", b"plain", "plain")],
+)  # fmt: skip
+def test_the_body_is_text_in_its_charset(charset: str, octets: bytes, text: str) -> None:
+    assert envelope(request(body=octets, content_type=f"text/plain{charset}")).message.entity.text() == text
+
+
+@pytest.mark.requirement("MSG-32")
+def test_an_empty_message_has_nothing_to_deliver_but_its_subject() -> None:
+    assert CODEC.read(read(request(body=b"")), PARTIES, "p", "t", NOW) is None
+    assert CODEC.read(read(request(body=b"", subject=" ")), PARTIES, "p", "t", NOW) is None
+    found = envelope(request(body=b"", subject="Only this"))
+    assert (found.message.subjects, found.message.entity.content) == ((("Only this", ""),), b"")
+
+
+@pytest.mark.parametrize(
+    ("change", "expires_at"),
+    [
+        ({"expires": "60"}, NOW + 60),
+        ({"expires": "60", "date": "Mon, 02 Feb 2026 02:39:30 GMT"}, NOW + 30),
+        ({"expires": "60", "date": "Mon, 02 Feb 2026 03:00:00 GMT"}, NOW + 60),
+        ({"expires": "60", "date": "yesterday"}, NOW + 60),
+        ({"expires": "99999999999"}, None),
+        ({"date": "Mon, 02 Feb 2026 02:39:30 GMT"}, None),
+    ],
+)
+@pytest.mark.requirement("SIP-89", "SIP-22")
+def test_expires_counts_from_the_date_or_from_now(change: dict[str, str], expires_at: float | None) -> None:
+    assert envelope(request(**change)).expires_at == expires_at  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("SIP-89")
+@pytest.mark.parametrize("change", [{"expires": "0"}, {"expires": "30", "date": "Mon, 02 Feb 2026 02:39:30 GMT"}])
+def test_what_has_expired_is_refused(change: dict[str, str]) -> None:
+    assert refusal(request(**change)) == "expired"  # type: ignore[arg-type]
+
+
+CPIM = b"From: <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\n%b\r\nContent-Type: %b\r\n\r\nhello"
+
+
+def cpim(extra: bytes = b"", content_type: bytes = b"text/plain; charset=utf-8") -> bytes:
+    return request(body=CPIM % (extra, content_type), content_type="message/cpim")
+
+
+def test_message_cpim_stays_as_it_came() -> None:
+    assert envelope(cpim(b"X-Odd:  1 \r\n")).message.raw == CPIM % (b"X-Odd:  1 \r\n", b"text/plain; charset=utf-8")
+
+
+def test_the_message_id_of_imdn_is_the_id_if_it_is_a_token() -> None:
+    declared = b"NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: "
+    assert envelope(cpim(declared + b"Kd8s2h\r\n")).id == "Kd8s2h"
+    assert envelope(cpim(declared + b"two words\r\n")).id == "-1"
+    assert envelope(cpim()).id == "-1"
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        (cpim(b"NS: odd <urn:odd>\r\nRequire: odd.New\r\n"), "cpim-require"),
+        (cpim(content_type=b"image/png"), "type-unsupported"),
+        (request(body=b"no cpim at all", content_type="message/cpim"), "bad-body"),
+        (request(content_type="image/png"), "type-unsupported"),
+        (request(body=b"\xff"), "bad-request-text"),
+    ],
+)
+def test_bodies_that_are_refused(data: bytes, key: str) -> None:
+    assert refusal(data) == key
+
+
+def test_the_id_is_the_branch_without_its_cookie_or_a_digest_of_what_never_changes() -> None:
+    old = "SIP/2.0/UDP 127.0.0.1:5070;branch=7"
+    assert stanza_id(read(request(branch="z9hG4bK-a.b"))) == "-a.b"
+    assert stanza_id(read(request(branch="Z9HG4BK-a.b"))) == "-a.b"
+    first = stanza_id(read(request(via=old)))
+    assert first == stanza_id(read(request(via=old, max_forwards="3")))
+    assert len(first) == 32
+    assert first != stanza_id(read(request(via=old, cseq="2 MESSAGE")))
+
+
+# -- to SIP ---------------------------------------------------------------------------------------------------------------
+def letter(text: str = "hello", *, thread: str = "call-1", subject: str = "", written: float = NOW, language: str = "") -> Envelope:
+    """A message of juliet's to romeo."""
+    sender, recipient = Jid("juliet", "xmpp.example"), SipAddress("romeo", "sip.example")
+    subjects = ((subject, ""),) if subject else ()
+    message = text_message(sender, recipient, text, written, subjects=subjects, language=language)
+    return Envelope("id-1", "trace-1", sender, recipient, message, NOW, "xmpp:sip.example", thread=thread, sender_device="balcony")
+
+
+def written(message: Envelope, number: int = 5, by: SipCodec = CODEC) -> bytes:
+    draft = by.write(message, number).wire
+    assert isinstance(draft, Draft)
+    return draft.octets
+
+
+@pytest.mark.requirement("SIP-100", "SIP-29", "SIP-64")
+def test_a_letter_is_a_message_request_octet_for_octet() -> None:
+    octets = written(letter("Wherefore\nart thou?"))
+    tag = param(header(octets, "From"), "tag")
+    assert octets == (
+        "MESSAGE sip:romeo@sip.example SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP gw.example:5060;branch={PLACE_OF_BRANCH};rport\r\n"
+        "Max-Forwards: 70\r\n"
+        f"From: <sip:juliet@xmpp.example;gr=balcony>;tag={tag}\r\n"
+        "To: <sip:romeo@sip.example>\r\n"
+        "Call-ID: call-1\r\n"
+        "CSeq: 5 MESSAGE\r\n"
+        "Content-Type: text/plain;charset=UTF-8\r\n"
+        "Content-Length: 20\r\n\r\nWherefore\r\nart thou?"
+    ).encode()
+    assert len(tag) == 24
+
+
+@pytest.mark.requirement("SIP-100")
+def test_one_conversation_has_one_from_tag_and_another_one_another() -> None:
+    def tag(octets: bytes) -> str:
+        return param(header(octets, "From"), "tag")
+
+    first = tag(written(letter("one"), 5))
+    assert tag(written(letter("two"), 6)) == first
+    assert tag(written(letter(thread="call-2"))) != first
+    assert tag(written(letter(), 2**31 + 5)) != first
+    assert tag(written(replace(letter(), recipient=SipAddress("tomas", "sip.example")))) != first
+
+
+@pytest.mark.requirement("SIP-100")
+def test_without_a_thread_the_call_id_is_new_for_every_message_and_the_same_in_every_try() -> None:
+    first = header(written(letter(thread="")), "Call-ID")
+    assert len(first) == 24  # 96 bits, which nobody can tell without the secret
+    assert header(written(letter(thread=""), 9), "Call-ID") == first
+    assert header(written(replace(letter(thread=""), trace_id="trace-2")), "Call-ID") != first
+
+
+@pytest.mark.requirement("SIP-100")
+@pytest.mark.parametrize(("number", "cseq"), [(0, "0"), (2**31 - 1, "2147483647"), (2**31, "0"), (2**31 + 7, "7")])
+def test_cseq_stays_below_2_to_31(number: int, cseq: str) -> None:
+    assert header(written(letter(), number), "CSeq") == f"{cseq} MESSAGE"
+
+
+@pytest.mark.requirement("SIP-89", "MSG-34")
+def test_no_contact_and_no_accept_in_a_message() -> None:
+    octets = written(letter(subject="s", language="en", written=NOW - 3600))
+    names = {name for name, _ in parse(octets).rows}
+    assert names == {"via", "max-forwards", "from", "to", "call-id", "cseq", "date", "subject", "content-language", "content-type",
+                     "content-length"}  # fmt: skip
+    assert (header(octets, "Subject"), header(octets, "Content-Language")) == ("s", "en")
+    assert header(octets, "Date") == "Mon, 02 Feb 2026 01:40:00 GMT"
+
+
+def test_a_subject_alone_is_a_message_without_body() -> None:
+    octets = written(letter("", subject="s"))
+    assert headers(octets, "Content-Type") == []
+    assert octets.endswith(b"Content-Length: 0\r\n\r\n")
+
+
+@pytest.mark.requirement("SIP-90")
+def test_a_message_has_at_most_1300_octets() -> None:
+    spare = 100 + 1300 - len(written(letter("x" * 100)))
+    assert len(written(letter("x" * spare))) == 1300
+    with pytest.raises(Refusal) as refused:
+        CODEC.write(letter("x" * (spare + 1)), 5)
+    assert refused.value.key == "too-large-for-sip"
+
+
+@pytest.mark.requirement("SIP-90")
+def test_more_needs_a_route_that_allows_it_and_a_transport_that_suits() -> None:
+    large = letter("x" * 3000)
+    over_tcp = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    octets = written(large, by=over_tcp)
+    assert len(octets) > 3000
+    assert header(octets, "Via").startswith("SIP/2.0/TCP ")
+    with pytest.raises(Refusal) as refused:
+        codec(settings(RouteRule("*", "sip:127.0.0.1", large_messages=True))).write(large, 5)
+    assert refused.value.key == "too-large-for-sip"
+
+
+@pytest.mark.parametrize(
+    ("hop", "transport"), [("", "udp"), ("sip:h", "udp"), ("sip:h;transport=TCP", "tcp"), ("sip:h;transport=sctp", "udp")]
+)
+def test_the_transport_is_what_the_route_says(hop: str, transport: str) -> None:
+    assert transport_of(RouteRule("*", hop)) == transport
+
+
+def test_the_lane_is_the_recipient_and_the_gate_the_next_hop() -> None:
+    shouted = replace(letter(), recipient=SipAddress("Romeo", "sip.example"))
+    first, second = CODEC.write(letter(), 1), CODEC.write(shouted, 2)
+    assert (first.lane, first.gate, first.once) == ("sip romeo@sip.example", "sip:sip.example", False)
+    assert second.lane == first.lane
+    routed = codec(settings(RouteRule("sip.example", "sip:127.0.0.1:5070", store=False))).write(letter(), 1)
+    assert (routed.gate, routed.once) == ("sip:127.0.0.1:5070", True)
+
+
+def test_a_route_may_ask_for_message_cpim() -> None:
+    message = letter()
+    octets = written(message, by=codec(settings(RouteRule("*", "sip:h", cpim="always"))))
+    assert header(octets, "Content-Type") == "message/cpim"
+    assert octets.partition(b"\r\n\r\n")[2] == message.message.raw
+
+
+def test_a_report_comes_from_the_gateway_and_says_what_failed() -> None:
+    about = RequestOrigin("sip:Romeo@sip.example;x=1", "sip:juliet@xmpp.example", "call-1", "1 MESSAGE")
+    failure = failure_message(Jid("juliet", "xmpp.example"), SipAddress("romeo", "sip.example"), NOW, 404, "no such\r\nuser")
+    octets = written(replace(letter(), message=failure, about=about))
+    assert octets.startswith(b"MESSAGE sip:Romeo@sip.example;x=1 SIP/2.0\r\n")
+    assert header(octets, "From").startswith("<sip:gw.example>;tag=")
+    assert octets.partition(b"\r\n\r\n")[2].startswith(
+        b"Your message to sip:juliet@xmpp.example could not be delivered: 404 Not Found ("
+    )
+
+
+@pytest.mark.requirement("SIP-100", "SIP-32")
+@hypothesis_settings(deadline=None)
+@given(
+    st.text(max_size=40),
+    st.text(max_size=20) | st.sampled_from(["a@b", "x y", "xmpp-thread.a", "é", "\r\nVia: x", "a" * 300]),
+    st.text(max_size=10) | st.sampled_from(["x\r\nRoute: <sip:evil>", "\0", "\x85"]),
+    st.integers(0, 2**40),
+)
+def test_whatever_a_stanza_says_it_is_one_sound_request_that_is_read_back(text: str, thread: str, subject: str, number: int) -> None:
+    try:
+        message = letter(text, thread=thread, subject=subject)
+    except SyntaxFault:  # what cannot become message/cpim does not get here
+        return
+    octets = written(message, number)
+    sip = parse(octets)
+    assert isinstance(sip, Request)
+    sip.check()
+    assert len(sip.via_values) == 1
+    names = {name for name, _ in sip.rows}
+    assert names <= {"via", "max-forwards", "from", "to", "call-id", "cseq", "subject", "content-type", "content-length"}
+    assert len(sip.call_id) <= 255
+    body = sip.body.decode()
+    assert body.replace("\r\n", "\n") == text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_a_thread_that_is_no_call_id_comes_back_with_the_reply() -> None:
+    call_id = header(written(letter(thread="a thread, 😀")), "Call-ID")
+    back = envelope(request(call_id=call_id))
+    assert back.thread == "a thread, 😀"
+
+
+def test_what_came_over_sip_is_written_as_it_was_said() -> None:
+    came = envelope(request(body="é\r\nb".encode()))
+    there = replace(came, recipient=SipAddress("tomas", "sip.example"))
+    assert written(there).partition(b"\r\n\r\n")[2] == "é\r\nb".encode()
+    assert CpimMessage.parse(came.message.raw).entity.content == "é\r\nb".encode()

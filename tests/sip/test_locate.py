@@ -1,0 +1,183 @@
+"""Where next hops are: numeric ones at once, names by SRV and addresses, answers remembered for their time (RFC 3263)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+import dns.rrset
+import pytest
+
+from gateway.core.uri import Uri
+from gateway.sip import locate
+from gateway.sip.locate import Locator, NotFoundError, Target, numeric
+
+Zone = dict[str, Any]
+
+
+class Answers:
+    """A resolver and a getaddrinfo over a zone: SRV rows by name, addresses by name. An exception in it is raised."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, zone: Zone, families: tuple[bool, ...] = (False, True)) -> None:
+        self.asked: list[str] = []
+        self.now = 1000.0
+        self._zone = zone
+        monkeypatch.setattr(locate.time, "monotonic", lambda: self.now)
+        self.locator = Locator(families)
+        monkeypatch.setattr(self.locator._resolver, "resolve", self._resolve)
+
+    def locate(self, uri: str) -> list[tuple[str, str, int]]:
+        async def ask() -> tuple[Target, ...]:
+            loop = asyncio.get_running_loop()
+            loop.getaddrinfo = self._getaddrinfo  # type: ignore[method-assign]
+            return await self.locator.locate(Uri.parse(uri))
+
+        return [(each.transport, each.host, each.port) for each in asyncio.run(ask())]
+
+    async def _resolve(self, name: str, _kind: object) -> Any:
+        self.asked.append(name)
+        found = self._zone.get(name, dns.resolver.NXDOMAIN())
+        if isinstance(found, Exception):
+            raise found
+        rrset = dns.rrset.from_text(f"{name}.", found[0], "IN", "SRV", *found[1:])
+
+        class Answer(list[Any]):
+            def __init__(self) -> None:
+                super().__init__(rrset)
+                self.rrset = rrset
+
+        return Answer()
+
+    async def _getaddrinfo(self, host: str, _port: None, *, family: int, type: int) -> list[Any]:  # noqa: A002
+        self.asked.append(host)
+        found = self._zone.get(host, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+        if isinstance(found, Exception):
+            raise found
+        kinds = [(socket.AF_INET6 if ":" in address else socket.AF_INET, address) for address in found]
+        return [(kind, type, 17, "", (address, 0)) for kind, address in kinds if family in (socket.AF_UNSPEC, kind)]
+
+
+Answered = Callable[..., Answers]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answered:
+    return lambda zone, **options: Answers(monkeypatch, zone, **options)
+
+
+@pytest.mark.requirement("DNS-01", "DNS-05")
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [
+        ("sip:192.0.2.7", Target("udp", "192.0.2.7", 5060)),
+        ("sip:192.0.2.7:5070;transport=TCP", Target("tcp", "192.0.2.7", 5070)),
+        ("sip:[2001:db8::7]:5070", Target("udp", "2001:db8::7", 5070)),
+        ("sip:hop.example;maddr=192.0.2.8", Target("udp", "192.0.2.8", 5060)),
+        ("sip:192.0.2.7;transport=sctp", Target("udp", "192.0.2.7", 5060)),
+        ("sip:hop.example", None),
+        ("sip:192.0.2.7;maddr=hop.example", None),
+    ],
+)
+def test_a_hop_that_names_an_address_needs_no_dns(uri: str, target: Target | None) -> None:
+    assert numeric(Uri.parse(uri)) == target
+
+
+def test_a_numeric_hop_asks_nobody(answers: Answered) -> None:
+    it = answers({})
+    assert it.locate("sip:192.0.2.7") == [("udp", "192.0.2.7", 5060)]
+    assert it.asked == []
+
+
+def test_a_name_with_a_port_means_its_addresses(answers: Answered) -> None:
+    it = answers({"hop.example": ["192.0.2.7", "2001:db8::7", "192.0.2.7"]})
+    assert it.locate("sip:hop.example:5070") == [("udp", "192.0.2.7", 5070), ("udp", "2001:db8::7", 5070)]
+    assert it.asked == ["hop.example"]
+
+
+@pytest.mark.parametrize(("families", "found"), [((False,), "192.0.2.7"), ((True,), "2001:db8::7")])
+def test_only_addresses_that_a_socket_of_ours_can_reach(answers: Answered, families: tuple[bool, ...], found: str) -> None:
+    it = answers({"hop.example": ["2001:db8::7", "192.0.2.7"]}, families=families)
+    assert it.locate("sip:hop.example:5070") == [("udp", found, 5070)]
+
+
+def test_srv_decides_transport_port_and_order(answers: Answered) -> None:
+    it = answers({
+        "_sip._udp.hop.example": (600, "20 0 5070 c.example.", "10 5 5062 b.example.", "10 9 5061 a.example."),
+        "a.example": ["192.0.2.1"], "b.example": ["192.0.2.2", "192.0.2.22"], "c.example": ["192.0.2.3"]})  # fmt: skip
+    assert it.locate("sip:hop.example") == [
+        ("udp", "192.0.2.1", 5061), ("udp", "192.0.2.2", 5062), ("udp", "192.0.2.22", 5062), ("udp", "192.0.2.3", 5070)]  # fmt: skip
+
+
+def test_without_srv_over_udp_tcp_is_asked_and_then_the_address(answers: Answered) -> None:
+    it = answers({"_sip._tcp.hop.example": (60, "1 1 5075 a.example."), "a.example": ["192.0.2.1"]})
+    assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]
+    plain = answers({"_sip._udp.hop.example": dns.resolver.NoAnswer(), "hop.example": ["192.0.2.7"]})
+    assert plain.locate("sip:hop.example") == [("udp", "192.0.2.7", 5060)]
+    assert plain.asked == ["_sip._udp.hop.example", "_sip._tcp.hop.example", "hop.example"]
+
+
+def test_a_stated_transport_is_the_only_one_asked_for(answers: Answered) -> None:
+    it = answers({"hop.example": ["192.0.2.7"]})
+    assert it.locate("sip:hop.example;transport=tcp") == [("tcp", "192.0.2.7", 5060)]
+    assert it.asked == ["_sip._tcp.hop.example", "hop.example"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "temporary"),
+    [
+        ({}, False),
+        ({"hop.example": socket.gaierror(socket.EAI_AGAIN, "try again")}, True),
+        ({"_sip._udp.hop.example": dns.exception.Timeout()}, True),
+        ({"_sip._udp.hop.example": (60, "0 0 0 .")}, False),
+        ({"hop.example": UnicodeError("label too long")}, False),
+    ],
+)
+def test_what_cannot_be_found_says_whether_to_ask_again(answers: Answered, zone: Zone, temporary: bool) -> None:
+    it = answers(zone)
+    with pytest.raises(NotFoundError) as fault:
+        it.locate("sip:hop.example")
+    assert fault.value.temporary is temporary
+    asked = len(it.asked)
+    with pytest.raises(NotFoundError):
+        it.locate("sip:hop.example")
+    assert len(it.asked) == 2 * asked  # a failure is not remembered
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(600, 600), (1, 5), (99_999, 3600)])
+def test_an_answer_is_remembered_for_its_time_within_bounds(answers: Answered, ttl: int, kept: float) -> None:
+    it = answers({"_sip._udp.hop.example": (ttl, "1 1 5061 a.example."), "a.example": ["192.0.2.1"]})
+    first = it.locate("sip:hop.example")
+    it.now += kept - 0.1
+    assert it.locate("sip:hop.example") == first
+    assert len(it.asked) == 2
+    it.now += 0.2
+    it.locate("sip:hop.example")
+    assert len(it.asked) == 4
+
+
+def test_what_is_remembered_is_bounded(answers: Answered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "_MOST_REMEMBERED", 3)
+    it = answers({f"h{number}.example": ["192.0.2.1"] for number in range(10)})
+    for number in range(10):
+        it.locate(f"sip:h{number}.example:5060")
+        assert len(it.locator._known) <= 3
+
+
+def test_a_machine_without_name_servers_still_knows_numeric_hops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolver(configure: bool = True) -> dns.asyncresolver.Resolver:
+        if configure:
+            raise dns.resolver.NoResolverConfiguration
+        return made(configure=False)
+
+    made = dns.asyncresolver.Resolver
+    monkeypatch.setattr(locate.dns.asyncresolver, "Resolver", resolver)
+    locator = Locator()
+    assert asyncio.run(locator.locate(Uri.parse("sip:192.0.2.7"))) == (Target("udp", "192.0.2.7", 5060),)
+    with pytest.raises(NotFoundError) as fault:
+        asyncio.run(locator.locate(Uri.parse("sip:hop.example")))
+    assert fault.value.temporary

@@ -59,11 +59,10 @@ peers:  # GROUPS=linphone adds the optional one
 core-peers:
 	@$(PYTHON) tests/peers/install.py core
 
+# Under a lock, because two targets may be asked for at the same time; who comes second finds it done.
 $(READY): pyproject.toml requirements.lock tests/peers/environment.py
-	$(PYTHON) tests/peers/environment.py .venv
-	$(PIP) setuptools
-	$(PIP) --no-build-isolation --editable '.[test]'
-	@touch $@
+	@flock pyproject.toml sh -euc 'if [ -e $@ ] && [ -z "$$(find $^ -newer $@)" ]; then exit; fi; \
+	    $(PYTHON) tests/peers/environment.py .venv; $(PIP) setuptools; $(PIP) --no-build-isolation --editable ".[test]"; touch $@'
 
 clean:
 	rm -rf .venv .peers dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

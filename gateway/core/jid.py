@@ -172,7 +172,7 @@ def jid_from_xmpp_uri(text: str) -> Jid:
 def _uri_part(raw: str) -> str:
     try:
         return unquote_to_bytes(raw).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:  # also where the text itself holds half of a surrogate pair, as an argument on a command line may
         raise SyntaxFault("Bad UTF-8 in xmpp URI", section="RFC 5122 section 2") from None
 
 

@@ -182,7 +182,8 @@ class Acceptance(NamedTuple):
 class Settlement(NamedTuple):
     """What became of a kept message that was not just delivered: failed for good, to be tried again, or put aside.
 
-    due_at: None when it has failed; else when it is tried again, in POSIX seconds. number: of the next try. attempts: so far.
+    seq: 0 for a follow-up to a message that was settled before. due_at: None when it has failed; else when it is tried again, in POSIX
+    seconds. number: of the next try. attempts: so far.
     parked: why it is put aside (REL-18), empty when it is not. follow_up: a failure message for its sender, kept in the same commit.
     """
 

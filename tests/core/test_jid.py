@@ -153,7 +153,7 @@ def test_an_xmpp_uri_names_a_jid(uri: str, jid: Jid) -> None:
 
 @pytest.mark.parametrize("uri", [
     "", "xmpp:", "a@h", "sip:a@h", "xmpp:@h", "xmpp:a@", "xmpp:a@h/", "xmpp:%40@h", "xmpp:a%40b@h", "xmpp:a%FF@h", "xmpp:a@h/%00",
-    "xmpp:///x@", "xmpp:a@h%0D%0A", "xmpp://h", "xmpp:a%2F@h",
+    "xmpp:///x@", "xmpp:a@h%0D%0A", "xmpp://h", "xmpp:a%2F@h", "xmpp:a\udcff@h", "xmpp:a%41\ud83d@h",
 ])
 def test_what_is_no_xmpp_uri_is_refused(uri: str) -> None:
     with pytest.raises(SyntaxFault):

@@ -371,6 +371,7 @@ def test_a_hole_in_errors_is_named(tmp_path: Path, row: str, said: str) -> None:
     ("to_sip = true", "to_sip = 1", "field[0].to_sip: must be true or false, not an integer"),
     ('name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = false', 'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = true',
      f'field[{CC}].to_xmpp: the gateway has no way to carry "cc" there'),
+    ("[[field]]", "colour = 1\n[[field]]", "colour: unknown key; known are field"),
     ('name = "cc"', 'name = "bcc"', f'field[{CC}]: "bcc" is used nowhere; did you mean cc?'),
 ])
 def test_a_mistake_in_headers_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:

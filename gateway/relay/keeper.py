@@ -49,11 +49,11 @@ class Keeper:
     @property
     def messages(self) -> int:
         """How many messages are kept, or are about to be."""
-        return len(self._octets_of) + len(self._batch)
+        return len(self._octets_of)
 
     @property
     def octets(self) -> int:
-        """How many octets the kept messages have."""
+        """How many octets these have."""
         return self._octets
 
     @property
@@ -69,9 +69,12 @@ class Keeper:
         return self._batch_octets > MOST_BATCH_OCTETS or self._loop.time() - self._batch[0].since > OVERLOAD_SECONDS
 
     def count(self, seq: int, octets: int) -> None:
-        """A message that is kept already (recovery at start)."""
+        """A message that is kept, or is about to be."""
         self._octets_of[seq] = octets
         self._octets += octets
+
+    def _uncount(self, seq: int) -> None:
+        self._octets -= self._octets_of.pop(seq, 0)
 
     def stop(self) -> None:
         """Set no more timers."""
@@ -83,6 +86,7 @@ class Keeper:
     def keep(self, message: Message) -> None:
         """Put a message into the next commit."""
         message.since = self._loop.time()
+        self.count(message.seq, message.octets)
         self._batch.append(message)
         self._batch_octets += message.octets
         self._flush_soon()
@@ -132,21 +136,20 @@ class Keeper:
         if result.fault:
             self._settled = settled + self._settled
             self._settlements = settlements + self._settlements
+            self._flush_handle = self._loop.call_later(_RETRY_COMMIT_SECONDS, self._flush)
             for message in messages:
                 self._refuse(message, "store-broken")
-            self._loop.call_later(_RETRY_COMMIT_SECONDS, self._flush_soon)
             return
-        octets_of = self._octets_of
         for seq in settled:
-            self._octets -= octets_of.pop(seq, 0)
+            self._uncount(seq)
         for settlement in settlements:
             if settlement.due_at is None and not settlement.parked:
-                self._octets -= octets_of.pop(settlement.seq, 0)
+                self._uncount(settlement.seq)
             if settlement.follow_up:
-                messages.append(self._follow_ups.pop(settlement.follow_up.seq))
+                follow_up = self._follow_ups.pop(settlement.follow_up.seq)
+                self.count(follow_up.seq, follow_up.octets)
+                messages.append(follow_up)
         for message in messages:
-            octets_of[message.seq] = message.octets
-            self._octets += message.octets
             if message.answered:
                 message.answered(None)
                 message.answered = None
@@ -157,6 +160,7 @@ class Keeper:
             self._flush_later()
 
     def _refuse(self, message: Message, key: str) -> None:
+        self._uncount(message.seq)
         self._lost(message)
         if message.answered:
             message.answered(Refusal(key))

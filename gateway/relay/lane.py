@@ -50,7 +50,11 @@ class Message:
 
 @dataclass(slots=True)
 class Lane:
-    """The messages for one destination. coming: how many of them a commit is about to bring."""
+    """The messages for one destination.
+
+    ahead: how many the next reading brings. stalled: the gate that the lane waits for, and whether with a retry. coming: how many
+    messages a commit is about to bring.
+    """
 
     key: str
     carrier: Carrier
@@ -60,6 +64,8 @@ class Lane:
     due_at: float = 0.0
     wakes_at: float = 0.0
     loading: bool = False
+    ahead: int = 1
+    stalled: tuple[str, bool] | None = None
     coming: int = 0
 
     @property

@@ -45,7 +45,8 @@ def late_failure(facts: str, outcome: Outcome, trace_id: str, now: float) -> Env
 def _tell(origin: Origin, author: Address, device: str, addressee: Address, outcome: Outcome, trace_id: str, now: float) -> Envelope:
     headers = []
     if isinstance(origin, RequestOrigin):
-        headers += [("To", f"<{origin.to_uri}>"), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
+        headers.append(("To", f"<{origin.to_uri}>"))
+        headers += [(name, value) for name, value in (("Call-ID", origin.call_id), ("CSeq", origin.cseq)) if value]
     if outcome.contact:
         headers.append(("Contact", f"<{outcome.contact}>"))
     if outcome.retry_after is not None:

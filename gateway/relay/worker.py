@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from itertools import islice
 from typing import cast
 
 import structlog
@@ -23,6 +22,7 @@ from gateway.core.ports import Acceptance, Answered, Carrier, Delivery, Entry, K
 from gateway.core.settings import Limits
 
 from . import report
+from .alarms import Alarms
 from .keeper import Keeper
 from .lane import Lane, Message, backoff
 from .masks import masked
@@ -55,19 +55,17 @@ class Relay:
         self._store, self._limits, self._spellings = store, limits, spellings
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._keeper: Keeper = None  # type: ignore[assignment]
+        self._alarms: Alarms = None  # type: ignore[assignment]
         self._to_sip: Carrier = None  # type: ignore[assignment]
         self._to_xmpp: Carrier = None  # type: ignore[assignment]
         self.lanes: dict[str, Lane] = {}
         self.parked: dict[int, Entry] = {}
         self.age: Callable[[int], float | None] = store.age
         self._stalled: dict[tuple[str, bool], dict[str, Lane]] = {}
-        self._due: list[tuple[float, int, Lane]] = []
-        self._ticket = count()
-        self._due_handle: asyncio.TimerHandle | None = None
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._telling: set[int] = set()
         self._held = 0
-        self._draining = False
+        self._holding = False
         self.counters = {"accepted": 0, "delivered": 0, "failed": 0, "retried": 0, "refused": 0, "parked": 0}
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -75,6 +73,7 @@ class Relay:
         """Take up where the last run ended. Call on the loop, before anything is offered."""
         self._loop = asyncio.get_running_loop()
         self._keeper = Keeper(self._store, self._kept, self._lost)
+        self._alarms = Alarms(self._rung)
         self._to_sip, self._to_xmpp = to_sip, to_xmpp
         wall, now = time.time(), self._loop.time()
         for entry in entries:
@@ -93,14 +92,19 @@ class Relay:
             self.pump(lane)
         self._sweep_handle = self._loop.call_later(_EXPIRY_SWEEP_SECONDS, self._sweep_expired)
 
-    def drain(self) -> None:
-        """From now on everything new is refused; what was taken goes on."""
-        self._draining = True
+    def hold(self) -> None:
+        """Send nothing more. What is on its way may end; what still comes is kept for the next start."""
+        self._holding = True
 
     @property
     def is_busy(self) -> bool:
         """Whether anything is on its way to the store or to a carrier, other than what waits for a retry."""
-        return self.is_committing or any(lane.flying for lane in self.lanes.values())
+        return self.is_committing or self.is_sending
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether anything is on its way to a carrier."""
+        return any(lane.flying for lane in self.lanes.values())
 
     @property
     def is_committing(self) -> bool:
@@ -115,9 +119,9 @@ class Relay:
     def stop(self) -> None:
         """Set no more timers. What is not settled is in the store."""
         self._keeper.stop()
-        for handle in (self._due_handle, self._sweep_handle):
-            if handle:
-                handle.cancel()
+        self._alarms.stop()
+        if self._sweep_handle:
+            self._sweep_handle.cancel()
 
     # -- taking (the Sink port) ----------------------------------------------------------------------------------------
     def offer(self, envelope: Envelope, answered: Answered, keys: Keys | None = None) -> None:
@@ -157,14 +161,12 @@ class Relay:
                 self._telling.discard(key)
                 log.info("error for no known message", status=failure.status)
                 return
-            self._keeper.keep(message)
+            self._keeper.postpone(Settlement(0, follow_up=message.acceptance), message)
 
         self._store.recall("request", key, recalled)
 
     def _refuse_when_full(self) -> None:
         keeper, limits = self._keeper, self._limits
-        if self._draining:
-            raise Refusal("shutting-down")
         if keeper.is_overloaded or self._store.full():
             raise Refusal("overloaded")
         if keeper.messages >= limits.queue_messages or keeper.octets >= limits.queue_octets:
@@ -245,30 +247,37 @@ class Relay:
                 if not lane.carrier.ready(gate, retry=retry):
                     break
                 del stalled[key]
+                lane.stalled = None
                 self.pump(lane)
 
     def pump(self, lane: Lane) -> None:
         """Send what may be sent now."""
+        if self._holding:
+            return
         now, wall = self._loop.time(), time.time()
         while lane.waiting and lane.has_room(now):
             head = lane.waiting[0]
             parcel = head.parcel
             if parcel is None:
-                self._read_ahead(lane)
+                if not lane.stalled or lane.carrier.ready(lane.stalled[0], retry=lane.stalled[1]):
+                    self._read_ahead(lane)
                 return
             if head.expires_at <= wall:
                 self._fail(lane.waiting.popleft(), _last_word(head))
                 continue
             retry = head.attempts > 0
             if not lane.carrier.ready(parcel.gate, retry=retry):
-                self._stalled.setdefault((parcel.gate, retry), {})[lane.key] = lane
+                lane.stalled = (parcel.gate, retry)
+                self._stalled.setdefault(lane.stalled, {})[lane.key] = lane
+                self._rest(lane)
                 return
             lane.waiting.popleft()
             lane.flying[head.seq] = head
             lane.carrier.send(cast("Delivery", head))
         if lane.waiting:
             if lane.due_at > now:
-                self._wake_at(lane)
+                self._alarms.set(lane)
+                self._rest(lane)
         elif not lane.flying:
             if lane.volatile:
                 self._send_volatile(lane)
@@ -290,7 +299,7 @@ class Relay:
         elif verdict is Verdict.POISON:
             self.park(message, lane.key, outcome.reason)
         elif parcel.once:
-            self._fail(message, Outcome(Verdict.FAILED, outcome.status or _LINK_DOWN.status, outcome.reason or _LINK_DOWN.reason))
+            self._fail(message, outcome if outcome.status else _LINK_DOWN)
         elif verdict is Verdict.LOST:
             lane.put_back(message)
         else:
@@ -343,6 +352,13 @@ class Relay:
     def _carrier(self, envelope: Envelope) -> Carrier:
         return self._to_sip if isinstance(envelope.recipient, SipAddress) else self._to_xmpp
 
+    def _rest(self, lane: Lane) -> None:
+        """A lane that has to wait keeps its messages in memory only while there is room for them."""
+        if self._held > _MOST_HELD:
+            lane.ahead = 1
+            for message in lane.waiting:
+                self._release(message)
+
     def _release(self, message: Message) -> None:
         if message.parcel is not None:
             self._held -= 1
@@ -382,6 +398,8 @@ class Relay:
             message = Message(-number, 0, 0.0, number, self._volatile_ended, envelope, parcel)
             lane.flying[message.seq] = message
             lane.carrier.send(cast("Delivery", message))
+        else:
+            lane.volatile.clear()
 
     def _volatile_ended(self, message: Message, _outcome: Outcome) -> None:
         assert message.parcel is not None  # it was sent
@@ -405,25 +423,9 @@ class Relay:
         if lane.idle:
             self.lanes.pop(lane.key, None)
 
-    def _wake_at(self, lane: Lane) -> None:
-        if lane.wakes_at == lane.due_at:
-            return
-        lane.wakes_at = lane.due_at
-        heapq.heappush(self._due, (lane.due_at, next(self._ticket), lane))
-        if self._due[0][2] is lane:
-            if self._due_handle:
-                self._due_handle.cancel()
-            self._due_handle = self._loop.call_at(lane.due_at, self._wake)
-
-    def _wake(self) -> None:
-        self._due_handle = None
-        now = self._loop.time()
-        while self._due and self._due[0][0] <= now:
-            _, _, lane = heapq.heappop(self._due)
-            if self.lanes.get(lane.key) is lane:
-                self.pump(lane)
-        if self._due:
-            self._due_handle = self._loop.call_at(self._due[0][0], self._wake)
+    def _rung(self, lane: Lane) -> None:
+        if self.lanes.get(lane.key) is lane:
+            self.pump(lane)
 
     # -- reading what is only in the store -----------------------------------------------------------------------------
     def _read_ahead(self, lane: Lane) -> None:
@@ -431,14 +433,15 @@ class Relay:
         if lane.loading:
             return
         lane.loading = True
-        wanted = {message.seq: message for message in list(lane.waiting)[:_READ_AHEAD] if message.parcel is None}
+        wanted = {message.seq: message for message in islice(lane.waiting, lane.ahead) if message.parcel is None}
+        lane.ahead = min(4 * lane.ahead, _READ_AHEAD)
         self._store.load(tuple(wanted), lambda records: self._read(lane, wanted, records))
 
     def _read(self, lane: Lane, wanted: dict[int, Message], records: Sequence[tuple[int, bytes]] | None) -> None:
         lane.loading = False
         if records is None:
             lane.due_at = self._loop.time() + _RETRY_READ_SECONDS
-            self._wake_at(lane)
+            self._alarms.set(lane)
             return
         for seq, record in records:
             message = wanted.pop(seq)
@@ -463,10 +466,11 @@ class Relay:
         wall = time.time()
         for lane in list(self.lanes.values()):
             late = [] if lane.loading else list(lane.expired(wall))
+            unread = {message.seq: message for message in late if message.envelope is None}
             for message in late:
-                if message.envelope is not None:
+                if message.seq not in unread:
                     self._fail(message, _last_word(message))
-            if unread := {message.seq: message for message in late if message.envelope is None and message.seq > 0}:
+            if unread:
                 self._fail_unread(lane, unread)
             self._forget_idle(lane)
         self._sweep_handle = self._loop.call_later(_EXPIRY_SWEEP_SECONDS, self._sweep_expired)
@@ -474,9 +478,8 @@ class Relay:
     def _fail_unread(self, lane: Lane, late: dict[int, Message]) -> None:
         def read(records: Sequence[tuple[int, bytes]] | None) -> None:
             if records is None:
-                self.lanes.setdefault(lane.key, lane)
                 for message in late.values():
-                    lane.put_back(message)
+                    self.lane(lane.key).put_back(message)
                 return
             for seq, record in records:
                 message = late[seq]

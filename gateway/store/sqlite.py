@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,8 @@ from zlib import crc32
 
 from sqlalchemy import Connection, Select, Table, bindparam, create_engine, delete, event, func, insert, select, text, update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from gateway.core.errors import StoreFault
 from gateway.core.ports import Acceptance, Entry, Recollection, Settlement
@@ -32,6 +34,8 @@ _SWEEP_ROWS = 1000
 _WAL_PAGES = 4000
 _SIGN = 1 << 63
 _DAMAGED = b""
+_IDLE_SWEEPS = 2
+_JOURNAL = ("id", "at", "next_number", "digests")
 
 
 class SqliteStore:
@@ -39,8 +43,13 @@ class SqliteStore:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._unsure = array("Q")
+        self._sweeps_since_commit = 0
+        self._engine = create_engine(f"sqlite:///{file}", poolclass=NullPool, connect_args={"timeout": 5, "check_same_thread": False})
+        event.listen(self._engine, "connect", _configure)
         self._create_file()
         self._open()
+        self._take_up()
 
     # -- life ----------------------------------------------------------------------------------------------------------
     def _create_file(self) -> None:
@@ -48,27 +57,31 @@ class SqliteStore:
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
-            folder = os.open(self.file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            for folder in (self.file.parent, self.file.parent.parent):
+                _sync_folder(folder)
         except OSError as error:
             raise StoreFault(f"{self.file}: {error.strerror}") from None
 
     def _open(self) -> None:
-        engine = create_engine(f"sqlite:///{self.file}", connect_args={"timeout": 5, "check_same_thread": False})
-        event.listen(engine, "connect", _configure)
         try:
-            self._connection: Connection = engine.connect()
+            self._connection: Connection = self._engine.connect()
             self._driver: sqlite3.Cursor = self._connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
-            with self._connection.begin():
-                self._migrate()
-        except DBAPIError as error:
-            raise StoreFault(f"{self.file}: {error.orig}") from None
+            try:
+                with self._connection.begin():
+                    self._migrate()
+            except BaseException:
+                self.close()
+                raise
+        except (SQLAlchemyError, ValueError) as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> StoreFault:
+        return StoreFault(f"{self.file}: {getattr(error, 'orig', error)}")
 
     def _migrate(self) -> None:
         run = self._connection.execute
+        # The driver would begin with the first row, and a table made before that would stay when we are killed (REL-30).
+        run(text("begin immediate"))
         if not run(text("select 1 from sqlite_master where name = 'setting'")).first():
             metadata.create_all(self._connection)
             fresh = {"version": str(VERSION), "secret": secrets.token_hex(32)}
@@ -76,25 +89,42 @@ class SqliteStore:
         if int(self._setting("version")) > VERSION:
             raise StoreFault(f"{self.file}: made by a newer version of this program")
         self.secret = bytes.fromhex(self._setting("secret"))
-        last = run(select(journal.c.next_number).order_by(journal.c.id.desc()).limit(1)).scalar()
-        self.next_number = int(last or 1)
-        self._next_row = int(run(select(func.max(recollection.c.id))).scalar() or 0) + 1
+
+    def _take_up(self) -> None:
+        """Where the last run ended."""
+        last = self._read(select(journal.c.id, journal.c.next_number).order_by(journal.c.id.desc()).limit(1))
+        self._last_commit, self.next_number = (int(value) for value in (last[0] if last else (0, 1)))
+        self._next_row = int(self._read(select(func.max(recollection.c.id)))[0][0] or 0) + 1
 
     def _setting(self, name: str) -> str:
         return str(self._connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one())
 
     def close(self) -> None:
         """Close the file; what was committed is in it."""
-        self._connection.close()
-        self._connection.engine.dispose()
-
-    def _reopen(self) -> None:
-        """After a failed commit the log may hold frames that the next recovery would bring back; a new connection starts behind them."""
+        if self._connection.closed:
+            return
+        # A statement that a cursor still holds keeps the file open, and locked.
+        self._driver.close()
         try:
-            self.close()
+            self._connection.close()
         except DBAPIError:
             self._connection.invalidate()
-        self._open()
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One transaction, on a new connection if the last one failed. Raises StoreFault.
+
+        After a failure nobody knows what of it is in the file, and a later fsync that succeeds proves nothing about it (REL-05).
+        """
+        try:
+            if self._connection.closed:
+                self._open()
+            with self._connection.begin():
+                yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self.close()
+            raise self._fault(error) from None
 
     # -- writing -------------------------------------------------------------------------------------------------------
     def commit(
@@ -110,27 +140,27 @@ class SqliteStore:
 
         Returns key -> row of each new "request" recollection. Raises StoreFault when nothing of it is kept.
         """
+        self._sweeps_since_commit = 0
         try:
-            if self._connection.closed:
-                self._open()
-            with self._connection.begin():
+            with self._transaction():
+                if self._unsure:
+                    self._delete(message, self._unsure)
+                    self._connection.execute(delete(journal).where(journal.c.id > self._last_commit))
                 digests = array("Q", [key for each in kept if each.keys for key in each.keys])
-                self._insert(journal, ("at", "next_number", "digests"), [(now, next_number, digests.tobytes())])
+                self._insert(journal, _JOURNAL, [(self._last_commit + 1, now, next_number, digests.tobytes())])
                 rows = [(each.seq, each.lane, each.received_at, each.expires_at, crc32(each.record), each.record) for each in kept]
                 self._insert(message, ON_ACCEPTANCE, rows)
                 self._delete(message, settled)
                 self._settle(settlements)
                 self._delete(recollection, forgotten)
-                return self._remember([one for each in kept for one in each.recollections])
-        except (DBAPIError, sqlite3.Error) as error:
-            self._after_failure()
-            raise StoreFault(f"{self.file}: {getattr(error, 'orig', error)}") from None
-
-    def _after_failure(self) -> None:
-        try:
-            self._reopen()
+                fresh = self._remember([one for each in kept for one in each.recollections])
         except StoreFault:
-            self._connection.close()
+            # They are refused, but the log may hold the commit whole, and then opening the file brings it back.
+            self._unsure.extend([each.seq for each in kept] or [0])
+            raise
+        self._last_commit += 1
+        del self._unsure[:]
+        return fresh
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
         self._delete(message, [each.seq for each in settlements if each.due_at is None and not each.parked])
@@ -171,12 +201,13 @@ class SqliteStore:
         last = select(func.max(journal.c.id)).scalar_subquery()
         old = select(journal.c.id).where(journal.c.at < arrivals_before, journal.c.id < last).order_by(journal.c.id).limit(_SWEEP_ROWS)
         past = select(recollection.c.id).where(recollection.c.until < now).order_by(recollection.c.id).limit(_SWEEP_ROWS)
-        try:
-            with self._connection.begin():
-                gone = self._connection.execute(delete(journal).where(journal.c.id.in_(old))).rowcount
-                gone_too = self._connection.execute(delete(recollection).where(recollection.c.id.in_(past))).rowcount
-        except DBAPIError as error:
-            raise StoreFault(f"{self.file}: {error.orig}") from None
+        with self._transaction():
+            gone = self._connection.execute(delete(journal).where(journal.c.id.in_(old))).rowcount
+            gone_too = self._connection.execute(delete(recollection).where(recollection.c.id.in_(past))).rowcount
+        self._sweeps_since_commit += 1
+        if self._sweeps_since_commit == _IDLE_SWEEPS:
+            # The log still holds the text of what was delivered; while it is written to, it is overwritten soon (SEC-47).
+            self._driver.execute("pragma wal_checkpoint(truncate)").fetchall()
         return max(gone, gone_too) >= _SWEEP_ROWS
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -228,18 +259,27 @@ class SqliteStore:
 
     def _read(self, query: Select[Any]) -> Sequence[Any]:
         """The rows of a query, in a transaction of its own. Raises StoreFault."""
-        try:
-            with self._connection.begin():
-                return self._connection.execute(query).all()
-        except DBAPIError as error:
-            raise StoreFault(f"{self.file}: {error.orig}") from None
+        with self._transaction():
+            return self._connection.execute(query).all()
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     # Exclusive, because the lock file made this process the only owner: no lock calls for each commit, no shared-memory file.
     wal = ("locking_mode=exclusive", "journal_mode=wal", f"wal_autocheckpoint={_WAL_PAGES}")
-    for pragma in (*wal, "synchronous=full", "secure_delete=on"):
-        connection.execute(f"pragma {pragma}")
+    try:
+        for pragma in (*wal, "synchronous=full", "secure_delete=on"):
+            connection.execute(f"pragma {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @lru_cache(maxsize=4 * _BLOCK)

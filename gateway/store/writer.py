@@ -37,7 +37,11 @@ class Outbox:
 
     def __init__(self, file: Path) -> None:
         self._lock = _lock(file.parent / "lock")
-        self._store = SqliteStore(file)
+        try:
+            self._store = SqliteStore(file)
+        except StoreFault:
+            os.close(self._lock)
+            raise
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -104,6 +104,7 @@ class Gateway:
         except ConfigFault as fault:
             raise ConfigFault(self.settings.file, fault.key, fault.reason) from None
         self.relay.start(self.sip, self.xmpp, entries)
+        self.sip.serve()
         await self._control.open()
         for link in self.xmpp.links.values():
             link.open()

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, cast
@@ -90,10 +91,12 @@ class SipAdapter:
         self._draining = False
         self._offered: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        # What comes between `open` and `serve` waits here.
+        self._early: list[Callable[[], None]] | None = []
 
     # -- life ----------------------------------------------------------------------------------------------------------
     async def open(self) -> None:
-        """Listen. Raises ConfigFault."""
+        """Listen; what comes waits for `serve`. Raises ConfigFault."""
         self._loop = asyncio.get_running_loop()
         await self._transports.open()
         self._codec.sent_by.update({transport: self._public(local) for transport, local in self._transports.local.items()})
@@ -116,6 +119,12 @@ class SipAdapter:
         host, _, port = local.rpartition(":")
         return f"{ascii_domain(self._settings.name)}:{port}" if host in _ALL_ADDRESSES else local
 
+    def serve(self) -> None:
+        """Take what has come since `open`, and whatever comes: the relay is there."""
+        early, self._early = self._early or [], None
+        for work in early:
+            work()
+
     def drain(self) -> None:
         """From now on new requests get 503."""
         self._draining = True
@@ -136,14 +145,22 @@ class SipAdapter:
     # -- octets (the Receiver of the sockets) --------------------------------------------------------------------------
     def received(self, data: bytes, flow: Flow) -> None:
         """A datagram or a whole message."""
+        if self._early is not None:
+            self._early.append(partial(self.received, data, flow))
+            return
         self._endpoint.receive(data, flow, self._loop.time())
 
     def unreadable(self, fault: BadMessage, flow: Flow) -> None:
         """A stream that cannot be read on."""
+        if self._early is not None:
+            self._early.append(partial(self.unreadable, fault, flow))
+            return
         self._endpoint.bad(fault, flow)
 
     def lost(self, flow: Flow) -> None:
         """What was sent on this flow and is not answered has an unknown fate (TXN-24)."""
+        if self._early is not None:
+            return
         for transaction in self._endpoint.clients.flow_lost(Flow(flow.transport, "", flow.host, flow.port)):
             self._finish(transaction, _CONNECTION_LOST)
 

@@ -17,6 +17,7 @@ from gateway.core.uri import Uri
 from . import writer
 from .codec import SipCodec
 from .endpoint import Answer
+from .headers import NameAddr
 from .message import METHODS, Request
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
@@ -77,7 +78,7 @@ class Uas:
         """A MESSAGE that may be kept, as an envelope; None for one without content. Raises Refusal. now: POSIX seconds."""
         self._scheme(request)
         target = request.to.uri if self._is_ours(request.request_uri) else request.request_uri
-        parties = self._policy.from_sip(peer, request.from_.uri, target)
+        parties = self._policy.from_sip(peer, _sender(request.from_), target)
         self._hops_and_extensions(request)
         if any(_IM_ROUTE.search(value) for name in ("route", "record-route") for value in request.index.get(name, ())):
             raise Refusal("bad-syntax", "An im: URI is no route")
@@ -124,6 +125,17 @@ class Uas:
     def is_lasting(self, refusal: Refusal) -> bool:
         """Whether a retransmission must get this answer again because it would not come out the same a second time."""
         return self._tables.refusal(refusal.key).sip in (480, 482, 503)
+
+
+def _sender(party: NameAddr) -> Uri:
+    """The URI of a From; a gr that stands behind the brackets belongs to it (ADDR-14)."""
+    gr = party.params.get("gr")
+    if gr is None or party.uri.param("gr") is not None:
+        return party.uri
+    try:
+        return Uri.parse(f"{party.uri_text};gr={gr}")
+    except SyntaxFault:
+        return party.uri
 
 
 @lru_cache(maxsize=4096)

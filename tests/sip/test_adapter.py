@@ -84,10 +84,33 @@ class Side:
 async def side(config: Settings | None = None, sink: Notes | None = None, timers: Timers | None = None) -> AsyncIterator[Side]:
     it = Side(config or settings(), sink or Notes(), timers)
     await it.adapter.open()
+    it.adapter.serve()
     try:
         yield it
     finally:
         it.adapter.close()
+
+
+def test_what_comes_before_the_relay_is_there_is_answered_when_it_is() -> None:
+    async def talk() -> None:
+        it = Side(settings(), Notes())
+        await it.adapter.open()
+        reader, writer = await asyncio.open_connection(*it.address("tcp"))
+        try:
+            async with phone() as romeo:
+                writer.write(request(transport="TCP", branch="z9hG4bK-2", call_id="call-2"))
+                romeo.transport.sendto(request(), it.address())
+                async with asyncio.timeout(LIMIT):
+                    while len(it.adapter._early or ()) < 2:  # noqa: ASYNC110 - nobody tells when a socket has been read
+                        await asyncio.sleep(0)
+                assert it.sink.offered == []
+                it.adapter.serve()
+                assert status(await romeo.came.next(LIMIT)) == 202
+                assert status(await reader.readuntil(b"\r\n\r\n")) == 202
+        finally:
+            writer.close()
+            it.adapter.close()
+    run(talk)
 
 
 class Phone(asyncio.DatagramProtocol):

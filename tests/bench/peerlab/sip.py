@@ -71,6 +71,7 @@ class SipPeer(asyncio.DatagramProtocol):
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._streams: list[_Stream] = []
+        self.connections: set[_Stream] = set()
         self._target = ("", 0)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -99,10 +100,10 @@ class SipPeer(asyncio.DatagramProtocol):
             self._sweeper.cancel()
         if self._udp:
             self._udp.close()
-        for stream in self._streams:
-            stream.transport.close()
         if self._server:
             self._server.close()
+        for stream in self.connections:
+            stream.transport.close()
         await asyncio.sleep(0)
 
     # -- sending ------------------------------------------------------------------------------------------------
@@ -224,6 +225,10 @@ class _Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._peer.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._peer.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer

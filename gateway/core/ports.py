@@ -152,7 +152,7 @@ class Carrier(Protocol):
 class Recollection(NamedTuple):
     """Something that a later answer needs to find its way back.
 
-    kind: "request" (Trace -> the SIP request), "thread" (Call-ID -> XMPP thread), "spelling" (a SIP user as last spelled).
+    kind: "request" (Trace -> the SIP request), "spelling" (a SIP user as last spelled).
     key: digest of what it is found by. until: POSIX seconds. facts: what is remembered.
     """
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gateway.core.envelope import Envelope
-from gateway.core.outcome import Outcome
+from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Acceptance, Answered, Carrier, Parcel
 
 FIRST_BACKOFF_SECONDS = 5.0
 MOST_BACKOFF_SECONDS = 600.0
 _JITTER = 0.2
+_EXPIRED = Outcome(Verdict.FAILED, 480, "The message expired before it could be delivered")
 
 
 @dataclass(slots=True)
@@ -46,6 +47,13 @@ class Message:
     def done(self, outcome: Outcome) -> None:
         """What became of this try."""
         self.ended(self, outcome)
+
+    @property
+    def last_word(self) -> Outcome:
+        """What the sender is told when its time is over: what the last try was told, else just that (E9)."""
+        if self.status >= 300:
+            return Outcome(Verdict.FAILED, self.status, self.reason or _EXPIRED.reason)
+        return _EXPIRED
 
 
 @dataclass(slots=True)

@@ -1,13 +1,19 @@
-"""Addresses in logs: enough to follow one person through a day, not enough to know who it is (QOS-39, SEC-47)."""
+"""What is logged of a message: enough to follow one person through a day, not enough to know who it is (QOS-39, SEC-47)."""
 
 from __future__ import annotations
 
 import secrets
+import time
 from functools import lru_cache
 from hashlib import blake2b
 
+import structlog
+
 from gateway.core.address import Address, SipAddress
 
+from .lane import Message
+
+log = structlog.get_logger("relay")
 _KEY = secrets.token_bytes(16)
 
 
@@ -16,3 +22,20 @@ def masked(address: Address) -> str:
     """`~1a2b3c4d@example.net`: the domain in clear, the user as a hash that is the same until the process ends."""
     user = address.normal.user if isinstance(address, SipAddress) else address.local
     return f"~{blake2b(user.encode(), digest_size=4, key=_KEY).hexdigest()}@{address.domain}" if user else address.domain
+
+
+def log_fate(event: str, message: Message, **more: object) -> None:
+    """One line a message that ended, or a try that did. ms: since it was received."""
+    envelope = message.envelope
+    assert envelope is not None  # it was read
+    log.info(
+        event,
+        **more,
+        seq=message.seq,
+        trace_id=envelope.trace_id,
+        sender=masked(envelope.sender),
+        recipient=masked(envelope.recipient),
+        peer=envelope.peer,
+        tries=message.attempts + 1,
+        ms=int((time.time() - envelope.received_at) * 1000),
+    )

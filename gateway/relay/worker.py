@@ -13,24 +13,21 @@ from typing import cast
 import structlog
 
 from gateway.core.address import SipAddress
-from gateway.core.digest import digest
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.jid import Jid
 from gateway.core.outcome import Outcome, Verdict
-from gateway.core.ports import Acceptance, Answered, Carrier, Delivery, Entry, Keys, Parcel, Recollection, Settlement, Store, Trace
+from gateway.core.ports import Answered, Carrier, Delivery, Entry, Keys, Settlement, Store, Trace
 from gateway.core.settings import Limits
 
 from . import report
 from .alarms import Alarms
+from .intake import Intake
 from .keeper import Keeper
 from .lane import Lane, Message, backoff
-from .masks import masked
+from .masks import log_fate
 from .spellings import KIND as SPELLING
 from .spellings import Spellings
 
-REMEMBER_SECONDS = 600.0
-"""How long a late error finds the message that it is about."""
 _MOST_HELD = 2000
 _READ_AHEAD = 64
 _RETRY_READ_SECONDS = 1.0
@@ -38,7 +35,6 @@ _EXPIRY_SWEEP_SECONDS = 5.0
 _MOST_DUE_SECONDS = 3600.0
 _SPREAD_LANES = 500
 _MOST_VOLATILE = 16
-_EXPIRED = Outcome(Verdict.FAILED, 480, "The message expired before it could be delivered")
 _LINK_DOWN = Outcome(Verdict.FAILED, 480, "The link to the other side is down")
 _UNREADABLE = "the stored record is damaged"
 
@@ -55,6 +51,7 @@ class Relay:
         self._store, self._limits, self._spellings = store, limits, spellings
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._keeper: Keeper = None  # type: ignore[assignment]
+        self._intake: Intake = None  # type: ignore[assignment]
         self._alarms: Alarms = None  # type: ignore[assignment]
         self._to_sip: Carrier = None  # type: ignore[assignment]
         self._to_xmpp: Carrier = None  # type: ignore[assignment]
@@ -75,6 +72,7 @@ class Relay:
         self._keeper = Keeper(self._store, self._kept, self._lost)
         self._alarms = Alarms(self._rung)
         self._to_sip, self._to_xmpp = to_sip, to_xmpp
+        self._intake = Intake(self._store, self._limits.queue_age_hours, self._spellings, self._carrier, self._ended)
         wall, now = time.time(), self._loop.time()
         for entry in entries:
             self._keeper.count(entry.seq, entry.octets)
@@ -127,29 +125,23 @@ class Relay:
     def offer(self, envelope: Envelope, answered: Answered, keys: Keys | None = None) -> None:
         """Translate, check the bounds, and put the message into the next commit."""
         try:
-            carrier = self._carrier(envelope)
             if envelope.volatile:
-                self._offer_volatile(carrier, envelope)
+                self._offer_volatile(self._carrier(envelope), envelope)
                 answered(None)
                 return
             self._refuse_when_full()
-            number = self._store.number()
-            parcel = carrier.translate(envelope, number)
-            lane = self.lane(parcel.lane)
-            if len(lane.waiting) + lane.coming >= self._limits.per_recipient:
-                raise Refusal("queue-full-recipient")
-            if parcel.once and not carrier.ready(parcel.gate, retry=False):
-                raise Refusal("link-down")
+            message = self._intake.message(envelope, keys, answered)
+            lane = self._admitted(message)
         except Refusal as refusal:
             self.counters["refused"] += 1
             answered(refusal)
             return
         lane.coming += 1
-        self._keeper.keep(self._message(envelope, parcel, number, keys, answered))
+        self._keeper.keep(message)
 
     def failed_later(self, trace: Trace, failure: Outcome) -> None:
         """Tell the sender of a message that had been delivered; each is told once, and only when the gateway knows it (SEC-43)."""
-        key = self._trace_key(trace)
+        key = self._intake.trace_key(trace)
         if key in self._telling:
             return
         self._telling.add(key)
@@ -165,6 +157,15 @@ class Relay:
 
         self._store.recall("request", key, recalled)
 
+    def _admitted(self, message: Message) -> Lane:
+        """The lane of a message that it has room for. Raises Refusal."""
+        lane, parcel = self._lane_of(message), message.parcel
+        if len(lane.waiting) + lane.coming >= self._limits.per_recipient:
+            raise Refusal("queue-full-recipient")
+        if parcel and parcel.once and not lane.carrier.ready(parcel.gate, retry=False):
+            raise Refusal("link-down")
+        return lane
+
     def _refuse_when_full(self) -> None:
         keeper, limits = self._keeper, self._limits
         if keeper.is_overloaded or self._store.full():
@@ -172,37 +173,15 @@ class Relay:
         if keeper.messages >= limits.queue_messages or keeper.octets >= limits.queue_octets:
             raise Refusal("queue-full")
 
-    def _message(
-        self, envelope: Envelope, parcel: Parcel, number: int, keys: Keys | None = None, answered: Answered | None = None, forgets: int = 0
-    ) -> Message:
-        record = envelope.to_cpim()
-        received_at = envelope.received_at
-        expires_at = received_at + self._limits.queue_age_hours * 3600
-        if envelope.expires_at is not None:
-            expires_at = min(envelope.expires_at, expires_at)
-        memory: tuple[Recollection, ...] = ()
-        if keys and parcel.trace:
-            until = received_at + REMEMBER_SECONDS
-            memory = (Recollection("request", self._trace_key(parcel.trace), until, report.remembered(envelope)),)
-        if isinstance(envelope.sender, SipAddress) and isinstance(envelope.recipient, Jid):
-            news = self._spellings.news(envelope.sender, envelope.recipient, received_at)
-            memory += (news,) if news else ()
-        acceptance = Acceptance(number, parcel.lane, record, received_at, expires_at, keys, memory, forgets)
-        return Message(number, len(record), expires_at, number, self._ended, envelope, parcel, acceptance=acceptance, answered=answered)
-
-    def _trace_key(self, trace: Trace) -> int:
-        return digest(self._store.secret(), "\n".join(trace).encode())
-
     def _own(self, envelope: Envelope, forgets: int = 0) -> Message | None:
         """A message of the gateway's own, ready to be kept; None when even that cannot be said on the other side (it is logged)."""
         try:
-            number = self._store.number()
-            parcel = self._carrier(envelope).translate(envelope, number)
+            message = self._intake.message(envelope, forgets=forgets)
         except Refusal as refusal:
             log.warning("cannot tell the sender", trace_id=envelope.trace_id, reason=str(refusal))
             return None
-        self.lane(parcel.lane).coming += 1
-        return self._message(envelope, parcel, number, forgets=forgets)
+        self._lane_of(message).coming += 1
+        return message
 
     # -- what the keeper says ------------------------------------------------------------------------------------------
     def _kept(self, messages: Sequence[Message]) -> None:
@@ -263,7 +242,7 @@ class Relay:
                     self._read_ahead(lane)
                 return
             if head.expires_at <= wall:
-                self._fail(lane.waiting.popleft(), _last_word(head))
+                self._fail(lane.waiting.popleft(), head.last_word)
                 continue
             retry = head.attempts > 0
             if not lane.carrier.ready(parcel.gate, retry=retry):
@@ -291,7 +270,7 @@ class Relay:
         del lane.flying[message.seq]
         if verdict is Verdict.DELIVERED:
             self.counters["delivered"] += 1
-            self._log("delivered", message)
+            log_fate("delivered", message)
             self._release(message)
             self._keeper.settle(message.seq)
         elif verdict is Verdict.FAILED:
@@ -316,7 +295,7 @@ class Relay:
         lane.put_back(message)
         lane.due_at = self._loop.time() + delay
         self.counters["retried"] += 1
-        self._log("later", message, status=outcome.status, seconds=round(delay, 1))
+        log_fate("later", message, status=outcome.status, seconds=round(delay, 1))
         self._keeper.postpone(Settlement(message.seq, time.time() + delay, message.number, message.attempts))
 
     def _fail(self, message: Message, outcome: Outcome) -> None:
@@ -324,7 +303,7 @@ class Relay:
         envelope = message.envelope
         assert envelope is not None  # it was read
         self.counters["failed"] += 1
-        self._log("failed", message, status=outcome.status, reason=outcome.reason)
+        log_fate("failed", message, status=outcome.status, reason=outcome.reason)
         self._release(message)
         told = report.failure(envelope, outcome, secrets.token_hex(8), time.time())
         follow_up = self._own(told) if told else None
@@ -364,23 +343,6 @@ class Relay:
             self._held -= 1
             message.envelope = message.parcel = None
 
-    @staticmethod
-    def _log(event: str, message: Message, **more: object) -> None:
-        """One line a message that ended, or a try that did."""
-        envelope = message.envelope
-        assert envelope is not None  # it was read
-        log.info(
-            event,
-            **more,
-            seq=message.seq,
-            trace_id=envelope.trace_id,
-            sender=masked(envelope.sender),
-            recipient=masked(envelope.recipient),
-            peer=envelope.peer,
-            tries=message.attempts + 1,
-            ms=int((time.time() - envelope.received_at) * 1000),
-        )
-
     # -- volatile ------------------------------------------------------------------------------------------------------
     def _offer_volatile(self, carrier: Carrier, envelope: Envelope) -> None:
         """Kept in memory only, one a sender, behind everything kept; dropped when the link is down or the lane has enough of them."""
@@ -418,6 +380,10 @@ class Relay:
     def unread(self, entry: Entry) -> Message:
         """A message of which only the index is known."""
         return Message(entry.seq, entry.octets, entry.expires_at, entry.number, self._ended, attempts=entry.attempts, repeat=True)
+
+    def _lane_of(self, message: Message) -> Lane:
+        assert message.parcel is not None  # it has been translated
+        return self.lane(message.parcel.lane)
 
     def _forget_idle(self, lane: Lane) -> None:
         if lane.idle:
@@ -469,7 +435,7 @@ class Relay:
             unread = {message.seq: message for message in late if message.envelope is None}
             for message in late:
                 if message.seq not in unread:
-                    self._fail(message, _last_word(message))
+                    self._fail(message, message.last_word)
             if unread:
                 self._fail_unread(lane, unread)
             self._forget_idle(lane)
@@ -488,13 +454,6 @@ class Relay:
                 except SyntaxFault:
                     self.park(message, lane.key, _UNREADABLE)
                 else:
-                    self._fail(message, _last_word(message))
+                    self._fail(message, message.last_word)
 
         self._store.load(tuple(late), read)
-
-
-def _last_word(message: Message) -> Outcome:
-    """What the sender of an expired message is told: what the last try was told, else that its time is over (E9)."""
-    if message.status >= 300:
-        return Outcome(Verdict.FAILED, message.status, message.reason or _EXPIRED.reason)
-    return _EXPIRED

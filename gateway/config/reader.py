@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import ConfigFault
+from gateway.core.pairs import check_pairs
 from gateway.core.schema import Document, Schema, parse_toml, read_rows, read_table, refuse_unknown
 from gateway.core.settings import AdminSettings, DigestSettings, Limits, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
-from gateway.core.tables import Tables, check_pairs, read_tables
+from gateway.core.tables import Tables, read_tables
 
 from . import keys
 
@@ -55,7 +56,7 @@ def build(document: Document, folder: Path) -> tuple[Settings, Tables]:
         if settings.mappings is None or fault.file != str(settings.mappings):
             raise
         raise ConfigFault(document.file, "gateway.mappings", f"{fault.file} {fault.reason}") from None
-    check_pairs(tables, settings)
+    check_pairs(tables.users, tables.domains, settings)
     return settings, tables
 
 

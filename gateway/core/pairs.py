@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .address import Address, SipAddress
 from .domain import ascii_domain, unicode_domain
@@ -13,9 +12,6 @@ from .jid import Jid
 from .schema import Document, Key, Misfit, Schema, domain, line, read_rows, refuse_unknown, row_places, shown
 from .settings import Settings
 from .uri import Uri
-
-if TYPE_CHECKING:
-    from .tables import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +71,17 @@ def read_pairs(document: Document, name: str, schema: Schema) -> tuple[Pair, ...
 
 
 # -- checks against the configuration ----------------------------------------------------------------------------------
-def check_pairs(tables: Tables, settings: Settings) -> None:
+def check_pairs(users: Sequence[Pair], domains: Sequence[Pair], settings: Settings) -> None:
     """What only the lists of domains can tell: where the people of each pair live. Raises ConfigFault."""
     served = {"sip": settings.sip.domains, "xmpp": settings.xmpp.domains}
-    renamed = {ascii_domain(pair.jid.domain): pair.sip.domain for pair in tables.domains}
-    for index, pair in enumerate(tables.domains):
+    renamed = {ascii_domain(pair.jid.domain): pair.sip.domain for pair in domains}
+    for index, pair in enumerate(domains):
         _home_side(f"domain[{index}]", pair, served)
         if pair.sip.domain in (*served["sip"], *served["xmpp"]) and pair.sip.domain != ascii_domain(pair.jid.domain):
             raise _pair_fault(f"domain[{index}].sip", pair, f"{pair.sip.domain} is served under its own name")
     # The SIP names of the domains whose people live on the XMPP side: nobody lives on the SIP side under one of them (SEC-01).
     foreign = {renamed.get(name, name) for name in served["xmpp"]}
-    for index, pair in enumerate(tables.users):
+    for index, pair in enumerate(users):
         if _home_side(f"user[{index}]", pair, served) == "sip" and pair.sip.domain in foreign:
             raise _pair_fault(f"user[{index}].sip", pair, f"{pair.jid} lives on the SIP side, {pair.sip.domain} on the XMPP side")
 

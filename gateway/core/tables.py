@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import ConfigFault
-from .pairs import DOMAIN, USER, Pair, check_pairs, read_pairs
+from .pairs import DOMAIN, USER, Pair, read_pairs
 from .schema import Document, Key, Misfit, Schema, flag, line, nearest, one_of, parse_toml, read_rows, refuse_unknown, shown, whole
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Side",
     "StatusRow",
     "Tables",
-    "check_pairs",
     "read_tables",
 ]
 

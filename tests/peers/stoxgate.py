@@ -61,7 +61,8 @@ def command() -> str:
 
 def stoxgate(*arguments: str, stdin: bytes = b"", home: Path = PROJECT) -> subprocess.CompletedProcess[bytes]:
     """Run the command once and return what it printed and its exit code."""
-    return subprocess.run([command(), *arguments], input=stdin, capture_output=True, cwd=home, env=_environment(home), timeout=60, check=False)
+    return subprocess.run([command(), *arguments], input=stdin, capture_output=True, cwd=home, env=_environment(home), timeout=60,
+                          check=False)
 
 
 def _environment(home: Path) -> dict[str, str]:

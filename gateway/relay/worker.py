@@ -162,7 +162,7 @@ class Relay:
         lane, parcel = self._lane_of(message), message.parcel
         if len(lane.waiting) + lane.coming >= self._limits.per_recipient:
             raise Refusal("queue-full-recipient")
-        if parcel and parcel.once and not lane.carrier.ready(parcel.gate, retry=False):
+        if parcel and parcel.once and (lane.due_at > self._loop.time() or not lane.carrier.ready(parcel.gate, retry=False)):
             raise Refusal("link-down")
         return lane
 
@@ -275,6 +275,9 @@ class Relay:
             self._keeper.settle(message.seq)
         elif verdict is Verdict.FAILED:
             self._fail(message, outcome)
+            if outcome.retry_after:
+                # Not this message, but whatever comes next for the same recipient (MSG-49).
+                lane.due_at = max(lane.due_at, self._loop.time() + min(outcome.retry_after, _MOST_DUE_SECONDS))
         elif verdict is Verdict.POISON:
             self.park(message, lane.key, outcome.reason)
         elif parcel.once:
@@ -386,7 +389,7 @@ class Relay:
         return self.lane(message.parcel.lane)
 
     def _forget_idle(self, lane: Lane) -> None:
-        if lane.idle:
+        if lane.idle and lane.due_at <= self._loop.time():
             self.lanes.pop(lane.key, None)
 
     def _rung(self, lane: Lane) -> None:

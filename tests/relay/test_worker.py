@@ -133,6 +133,22 @@ def test_retry_after_is_kept_to_and_holds_what_follows_too(tmp_path: Path) -> No
         assert it.sip.texts == ["one", "one"]
 
 
+@pytest.mark.requirement("MSG-49")
+def test_retry_after_in_a_final_refusal_holds_what_comes_next_for_the_same_recipient(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.answer(it.sip, Outcome(Verdict.FAILED, 404, "Not Found", retry_after=90.0))
+        it.offer("two")
+        it.offer("for tomas", to=TOMAS)
+        it.move(89.0)
+        assert it.sip.texts == ["one", "for tomas"]
+        it.move(1.5)
+        assert it.sip.texts == ["one", "for tomas", "two"]
+        it.answer_all(it.sip)
+        it.move(10.0)
+        assert [key for key in it.relay.lanes if key.startswith("sip ")] == []
+
+
 def test_a_try_after_a_status_has_a_new_number_and_one_after_silence_the_same(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         it.offer("hello")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
-from gateway.core.cpim import CORE, CpimMessage
+from gateway.core.cpim import CORE, IMDN, CpimMessage
 from gateway.core.mime import Entity
 from gateway.sip.headers import title
 from gateway.sip.message import Request, Response
@@ -13,7 +13,6 @@ from gateway.xmpp import stanza as xml
 
 from .messages import SIP, XMPP, Read
 
-_IMDN = "urn:ietf:params:imdn"
 _ROUTES = ("Original-To", "IMDN-Record-Route", "IMDN-Route")
 _NAMED = frozenset(
     ("from", "to", "call-id", "cseq", "via", "max-forwards", "subject", "content-type", "content-length", "content-language", "date",
@@ -103,8 +102,8 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
 
 def _cpim(message: CpimMessage | None) -> dict[str, str]:
     assert message is not None
-    entity, imdn = message.entity, [header for header in message.headers if header.namespace == _IMDN]
-    foreign = [header.name for header in message.headers if header.namespace not in (CORE, _IMDN)]
+    entity, imdn = message.entity, [header for header in message.headers if header.namespace == IMDN]
+    foreign = [header.name for header in message.headers if header.namespace not in (CORE, IMDN)]
     return {
         "from": message.first("From") or "",
         "to": _listed(message.values("To")),
@@ -113,10 +112,10 @@ def _cpim(message: CpimMessage | None) -> dict[str, str]:
         "subject": _listed(text for text, _ in message.subjects),
         "language": entity.header("Content-Language") or "",
         "from-name": message.sender.name if message.sender else "",
-        "id": message.first("Message-ID", _IMDN) or "",
+        "id": message.first("Message-ID", IMDN) or "",
         "content-id": entity.header("Content-ID") or "",
         "require": ", ".join(name for _, name in message.required),
-        "want": message.first("Disposition-Notification", _IMDN) or "",
+        "want": message.first("Disposition-Notification", IMDN) or "",
         "routes": _listed(header.value for header in imdn if header.name in _ROUTES),
         "other": _listed(foreign),
         "body": _body(entity),

@@ -13,12 +13,11 @@ from xml.etree.ElementTree import Element
 import click
 
 from gateway.core.address import SipAddress
-from gateway.core.cpim import CpimMessage
+from gateway.core.cpim import IMDN, CpimMessage
 from gateway.core.dates import parse_rfc3339
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
 from gateway.core.jid import Jid
-from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Peer
 from gateway.core.uri import sip_uri
 from gateway.relay import report
@@ -165,13 +164,8 @@ def _from_response(parts: Translation, response: Response, now: float) -> Envelo
     author = parts.directory.jid_of(parts.directory.find(response.from_.uri_text)[1]).with_resource(response.from_.uri.device)
     whom = parts.directory.jid_of(parts.directory.find(response.to.uri_text)[1])
     origin = StanzaOrigin((response.top_via.branch or "").removeprefix("z9hG4bK"), "chat", str(author), str(whom))
-    contact = response.contact[0].uri_text if response.contact else ""
-    retry_after = response.header("retry-after")
-    outcome = Outcome(
-        Verdict.FAILED, response.status, response.reason, float(retry_after) if retry_after and retry_after.isdigit() else None, contact
-    )
     failed = _shell(parts, str(author.bare), str(whom), now, origin)
-    return report.failure(failed, outcome, _TRACE_ID, now)
+    return report.failure(failed, parts.to_sip.read_response(response), _TRACE_ID, now)
 
 
 def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
@@ -216,4 +210,4 @@ def _from_cpim(parts: Translation, message: CpimMessage, now: float) -> Envelope
     if isinstance(sender, SipAddress) is isinstance(recipient, SipAddress):
         raise Refusal("target-unknown", f"{sender} and {recipient} live on the same side")
     envelope = Envelope(id=_TRACE_ID, trace_id=_TRACE_ID, sender=sender, recipient=recipient, message=message, received_at=now, peer="")
-    return replace(envelope, id=message.first("Message-ID", "urn:ietf:params:imdn") or _TRACE_ID)
+    return replace(envelope, id=message.first("Message-ID", IMDN) or _TRACE_ID)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections import deque
@@ -21,14 +20,12 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
-from gateway.core.text import one_line
 from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
 from .endpoint import TRYING_AFTER_SECONDS, Endpoint, ServerTransaction
 from .flow import Flow
-from .headers import NameAddr
-from .locate import Locator, NotFoundError, Target, numeric
+from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Response
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
@@ -36,9 +33,6 @@ from .uas import Uas
 
 MOST_PENDING = 4096
 """Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
-_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-_TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
-_MOST_REASON = 128
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
@@ -50,10 +44,9 @@ log = structlog.get_logger("sip")
 
 @dataclass(slots=True)
 class _Hop:
-    """One next hop: its targets once they are known, and what waits for them."""
+    """One next hop, and what waits until it is known where that is."""
 
     uri: Uri
-    targets: tuple[Target, ...] = ()
     asking: bool = False
     waiting: deque[Delivery] = field(default_factory=deque)
     held_until: float = 0.0
@@ -262,8 +255,8 @@ class SipAdapter:
     def send(self, delivery: Delivery) -> None:
         """Send one MESSAGE; its final response, or its time-out, is the outcome."""
         hop = self._hop(delivery.parcel.gate)
-        if hop.targets:
-            self._request(delivery, hop.targets)
+        if targets := self._locator.known(hop.uri):
+            self._request(delivery, self._in_order(targets))
             return
         hop.waiting.append(delivery)
         if not hop.asking:
@@ -275,13 +268,11 @@ class SipAdapter:
     def _hop(self, gate: str) -> _Hop:
         hop = self._hops.get(gate)
         if hop is None:
-            uri = Uri.parse(gate)
-            target = numeric(uri)
-            hop = self._hops[gate] = _Hop(uri, (target,) if target else ())
+            hop = self._hops[gate] = _Hop(Uri.parse(gate))
         return hop
 
     async def _locate(self, hop: _Hop) -> None:
-        """Find the targets of a named hop for what waits; they are asked for again when they have aged out of the locator."""
+        """Find the targets of a named hop for what waits."""
         try:
             targets = await self._locator.locate(hop.uri)
             fault = None
@@ -293,7 +284,7 @@ class SipAdapter:
             if fault:
                 delivery.done(fault)
             else:
-                self._request(delivery, tuple(sorted(targets, key=self._is_avoided)))
+                self._request(delivery, self._in_order(targets))
 
     def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
         """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
@@ -335,15 +326,10 @@ class SipAdapter:
                 self._sink.link_up(gate)
 
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
-        """What a final response means for the message (REL-11)."""
-        status = response.status
-        if status < 300 or (status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat):
-            # To a repeat, 482 says that the first copy had arrived (SIP-106).
+        """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
+        if response.status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat:
             return DELIVERED
-        reason = one_line(response.reason)[:_MOST_REASON]
-        contact = max(response.contact, key=_preference).uri_text if status < 400 and response.contact else ""
-        verdict = Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED
-        return Outcome(verdict, status, reason, response.retry_after, contact)
+        return self._codec.read_response(response)
 
     def _hold(self, gate: str, seconds: float) -> None:
         self._hop(gate).held_until = self._loop.time() + seconds
@@ -358,6 +344,10 @@ class SipAdapter:
                 self._avoided.clear()
             doubled = min(last * 2, _MOST_AVOID_SECONDS)
             self._avoided[target] = (now + max(doubled, seconds), doubled)
+
+    def _in_order(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        """As DNS has them, but those that did not answer last time come last."""
+        return tuple(sorted(targets, key=self._is_avoided)) if self._avoided and len(targets) > 1 else targets
 
     def _is_avoided(self, target: Target) -> bool:
         return self._avoided.get(target, (0.0, 0.0))[0] > self._loop.time()
@@ -377,9 +367,3 @@ class SipAdapter:
         deadline = self._endpoint.next_deadline()
         if deadline is not None:
             self._arm(deadline)
-
-
-def _preference(contact: NameAddr) -> float:
-    """The q of a Contact; 1 where it has none that can be read (RFC 3261 section 20.10)."""
-    q = contact.params.get("q", "")
-    return float(q) if _QVALUE.fullmatch(q) else 1.0

@@ -12,11 +12,12 @@ from urllib.parse import quote, unquote
 
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
-from gateway.core.cpim import CORE, CpimMessage
+from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import format_sip_date, parse_sip_date
 from gateway.core.envelope import Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
+from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Names, Parcel, Parties
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.sipfrag import Fragment, parse_status
@@ -25,9 +26,9 @@ from gateway.core.text import crlf, one_line
 from gateway.core.uri import Uri, sip_uri
 
 from . import grammar, writer
-from .message import MAGIC_COOKIE, Request
+from .headers import NameAddr
+from .message import MAGIC_COOKIE, Request, Response
 
-IMDN = "urn:ietf:params:imdn"
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
 PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
@@ -38,7 +39,9 @@ _MOST_CALL_ID = 255
 _ENCODED_THREAD = "xmpp-thread."
 _REMEMBERED = 4096
 _MOST_CSEQ = 2**31
-_UNDERSTOOD = frozenset((CORE, name) for name in ("From", "To", "cc", "DateTime", "Subject", "NS", "Require"))
+_MOST_REASON = 128
+_TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
+_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
 """A thread that can be the Call-ID as it stands: one that looks encoded would not come back."""
 
@@ -155,7 +158,7 @@ class SipCodec:
             if message.entity.content_type.essence != "text/plain":
                 raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
             for namespace, name in message.required:
-                if (namespace, name) not in _UNDERSTOOD and namespace != IMDN:
+                if (namespace, name) not in UNDERSTOOD:
                     raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
             message.entity.text()
         except SyntaxFault as fault:
@@ -172,6 +175,16 @@ class SipCodec:
         if at <= now:
             raise Refusal("expired")
         return at
+
+    @staticmethod
+    def read_response(response: Response) -> Outcome:
+        """What a final response says of the message that it answers (REL-11)."""
+        status = response.status
+        if status < 300:
+            return DELIVERED
+        reason = one_line(response.reason)[:_MOST_REASON]
+        contact = max(response.contact, key=_preference).uri_text if status < 400 and response.contact else ""
+        return Outcome(Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED, status, reason, response.retry_after, contact)
 
     # -- to SIP --------------------------------------------------------------------------------------------------------
     def write(self, envelope: Envelope, number: int) -> Parcel:
@@ -305,6 +318,12 @@ def _thread(call_id: str) -> str:
 def _message_id(message: CpimMessage) -> str:
     stated = message.first("Message-ID", IMDN) or ""
     return stated if grammar.TOKEN.fullmatch(stated) else ""
+
+
+def _preference(contact: NameAddr) -> float:
+    """The q of a Contact; 1 where it has none that can be read (RFC 3261 section 20.10)."""
+    q = contact.params.get("q", "")
+    return float(q) if _QVALUE.fullmatch(q) else 1.0
 
 
 def _sent_at(request: Request, now: float) -> float:

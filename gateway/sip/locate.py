@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from collections.abc import Collection
@@ -62,18 +63,27 @@ class Locator:
             self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.lifetime = _LOOKUP_SECONDS
 
-    async def locate(self, uri: Uri) -> tuple[Target, ...]:
-        """The targets of a hop in the order in which they are to be tried. Raises NotFoundError."""
-        if found := numeric(uri):
-            return (found,)
+    def known(self, uri: Uri) -> tuple[Target, ...]:
+        """The targets of a hop, where nobody has to be asked; else empty."""
         until, targets = self._known.get(uri.text, (0.0, ()))
         if until > time.monotonic():
             return targets
-        ttl, targets = await self._ask(uri)
+        if found := numeric(uri):
+            return self._keep(uri, math.inf, (found,))
+        return ()
+
+    def _keep(self, uri: Uri, seconds: float, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
-        self._known[uri.text] = (time.monotonic() + min(max(ttl, _LEAST_TTL), _MOST_TTL), targets)
+        self._known[uri.text] = (time.monotonic() + seconds, targets)
         return targets
+
+    async def locate(self, uri: Uri) -> tuple[Target, ...]:
+        """The targets of a hop in the order in which they are to be tried. Raises NotFoundError."""
+        if found := self.known(uri):
+            return found
+        ttl, targets = await self._ask(uri)
+        return self._keep(uri, min(max(ttl, _LEAST_TTL), _MOST_TTL), targets)
 
     async def _ask(self, uri: Uri) -> tuple[float, tuple[Target, ...]]:
         host = uri.param("maddr") or uri.host

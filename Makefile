@@ -51,6 +51,7 @@ mutants: $(READY)
 	$(VENV) -m tests.mutants $(ARGS)
 
 wheel: $(READY)
+	rm -rf build dist
 	$(VENV) -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 
 peers:  # GROUPS=linphone adds the optional one

@@ -72,13 +72,13 @@ def _next_hop(value: object) -> str:
     return str(value)
 
 
-def _server(value: object) -> tuple[str, int, bool]:
-    """(host, port, whether "tcp:" was written) of the XMPP server (SEC-44)."""
+def _server(value: object) -> tuple[str, int]:
+    """(host, port) of the XMPP server; beyond this machine only with "tcp:", which says that a link in clear is wanted (SEC-44)."""
     plain = line(value).startswith("tcp:")
     host, port = _host_port(str(value).removeprefix("tcp:"))
     if not plain and not is_loopback(host):
         raise Misfit(f'{host} is not this machine, and the link is not encrypted; write "tcp:{value}" if that is safe (SEC-44)')
-    return host, port, plain
+    return host, port
 
 
 def is_loopback(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from gateway.core.settings import Settings
@@ -95,8 +96,17 @@ def _warnings(settings: Settings) -> Iterator[Note]:
     for index, route in enumerate(settings.routes):
         if route.next_hop != settings.sip.outbound and _is_plain(route.next_hop):
             yield f"route[{index}].next_hop", f"{route.next_hop} is not encrypted; others on the way can read and change messages (QOS-30)"
+    if settings.xmpp.inline_secret and _is_open(settings.file):
+        yield "xmpp.secret", f"{settings.file} can be read by others than its owner and group; chmod 640, or use secret_file"
     if not is_loopback(settings.xmpp.host):
         yield "xmpp.server", f"the link to {settings.xmpp.host} is not encrypted; the secret and all messages are in clear (SEC-44)"
+
+
+def _is_open(file: str) -> bool:
+    try:
+        return bool(Path(file).stat().st_mode & 0o007)
+    except OSError:
+        return False
 
 
 def _is_plain(next_hop: str) -> bool:

@@ -107,14 +107,14 @@ def _data_dir(document: Document, data_dir: Path) -> Path:
 
 def _xmpp(document: Document, folder: Path) -> XmppSettings:
     values = _section(document, "xmpp", keys.XMPP)
-    host, port, plain = values["server"]
+    host, port = values["server"]
     return XmppSettings(
         host=host,
         port=port,
         secret=_secret(document, folder, values),
         domains=values["domains"],
         pager_type=values["pager_type"],
-        plain=plain,
+        inline_secret=values["secret"] is not None,
     )
 
 

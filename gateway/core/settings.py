@@ -40,8 +40,8 @@ class XmppSettings:
     secret: str = field(repr=False)
     domains: tuple[str, ...]
     pager_type: str = ""
-    plain: bool = False
-    """The server was written as "tcp:host:port": a link in clear beyond loopback is wanted (SEC-44)."""
+    inline_secret: bool = False
+    """The secret stands in the configuration file itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class SipCodec:
     ) -> None:
         self._names, self._settings = names, settings
         self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
-        self._carried = frozenset(name for name in ("sent-at", "subject", "language") if tables.carries(name, "sip"))
+        self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- from SIP ------------------------------------------------------------------------------------------------------
@@ -256,14 +256,14 @@ class SipCodec:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
 
     def _extra(self, envelope: Envelope, content_type: str) -> Iterable[tuple[str, str]]:
-        message, carried = envelope.message, self._carried
+        message = envelope.message
         written = written_at(message)
-        if "sent-at" in carried and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
+        if self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
             yield "Date", format_sip_date(written)
-        if "subject" in carried and (subject := next((text for text, _ in message.subjects), "")):
+        if subject := next((text for text, _ in message.subjects), ""):
             yield "Subject", one_line(subject)
         language = message.entity.header("Content-Language")
-        if language and "language" in carried:
+        if language:
             yield "Content-Language", language
         if content_type:
             yield "Content-Type", content_type

@@ -90,7 +90,7 @@ class XmppCodec:
         )
 
     def _content(self, envelope: Envelope) -> str:
-        carries, parts, message = self._tables.carries, [], envelope.message
+        parts, message = [], envelope.message
         if envelope.thread:
             parts.append(f"<thread>{xml.text(xml_text(envelope.thread))}</thread>")
         if message.subjects:
@@ -102,15 +102,14 @@ class XmppCodec:
         if body:
             parts.append(f"<body>{xml.foreign(body)}</body>")
         written = written_at(message)
-        if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and carries("sent-at", "xmpp"):
+        if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and self._tables.carries("sent-at", "xmpp"):
             parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))
         return "".join(parts)
 
-    def _language(self, header: str | None) -> str:
+    @staticmethod
+    def _language(header: str | None) -> str:
         """The first well-formed tag of a Content-Language (IMSG-13)."""
-        if not header or not self._tables.carries("language", "xmpp"):
-            return ""
-        return next((tag for tag in (part.strip() for part in header.split(",")) if _LANGUAGE.fullmatch(tag)), "")
+        return next((tag for tag in (part.strip() for part in (header or "").split(",")) if _LANGUAGE.fullmatch(tag)), "")
 
     def _write_failure(self, envelope: Envelope) -> Parcel:
         about = envelope.about
@@ -172,7 +171,7 @@ class XmppCodec:
             self._sent_at(stanza, now),
             # The chosen one first: SIP has room for one (IMSG-09).
             subjects=tuple([(subject, _tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)]),
-            language=_tag(language or default) if self._tables.carries("language", "sip") else "",
+            language=_tag(language or default),
         )
         return Envelope(
             id=trace_id,

@@ -62,6 +62,7 @@ domain = "*"
 def written(folder: Path, text: str) -> Path:
     path = folder / "gateway.toml"
     path.write_text(text, "utf-8")
+    path.chmod(0o640)
     return path
 
 
@@ -109,6 +110,18 @@ def test_each_row_of_an_array_is_named_by_its_number() -> None:
 def test_a_plain_gateway_on_one_machine_has_no_notes(tmp_path: Path) -> None:
     path = written(tmp_path, MINIMAL)
     assert unbuilt(read(path).content) == ()
+    assert warnings(load(path)[0]) == ()
+
+
+@pytest.mark.requirement("SEC-45")
+def test_a_secret_in_a_file_that_everybody_can_read_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL)
+    path.chmod(0o644)
+    reason = f"{path} can be read by others than its owner and group; chmod 640, or use secret_file"
+    assert warnings(load(path)[0]) == (("xmpp.secret", reason),)
+    path.write_text(MINIMAL.replace('secret = "hunter2"', 'secret_file = "s"'))
+    (tmp_path / "s").write_text("hunter2")
+    (tmp_path / "s").chmod(0o600)
     assert warnings(load(path)[0]) == ()
 
 

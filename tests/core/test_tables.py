@@ -109,7 +109,6 @@ REFUSALS = [
     ("loop", 482, "Loop Detected", "not-acceptable", "modify", "SEC-41"),
     ("too-many-hops", 483, "Too Many Hops", "not-acceptable", "modify", "SIP-78"),
     ("no-dialog", 481, "Call/Transaction Does Not Exist", "item-not-found", "cancel", "MSG-04"),
-    ("no-transaction", 481, "Call/Transaction Does Not Exist", "item-not-found", "cancel", "TXN-31"),
     ("groupchat", 403, "Forbidden", "service-unavailable", "cancel", "IMSG-04"),
     ("type-unsupported", 415, "Unsupported Media Type", "not-acceptable", "modify", "MSG-33"),
     ("charset-unknown", 415, "Unsupported Media Type", "not-acceptable", "modify", "IMSG-16"),

@@ -122,6 +122,7 @@ def test_the_message_id_of_imdn_is_the_id_if_it_is_a_token() -> None:
     ("data", "key"),
     [
         (cpim(b"NS: odd <urn:odd>\r\nRequire: odd.New\r\n"), "cpim-require"),
+        (cpim(b"NS: imdn <urn:ietf:params:imdn>\r\nRequire: imdn.Bogus\r\n"), "cpim-require"),
         (cpim(content_type=b"image/png"), "type-unsupported"),
         (request(body=b"no cpim at all", content_type="message/cpim"), "bad-body"),
         (request(content_type="image/png"), "type-unsupported"),

@@ -14,11 +14,6 @@ _LINE_WHITE = re.compile(r"[\t\n\r]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def xml_can_hold(s: str) -> bool:
-    """Whether XML 1.0 has a way to write every character of `s` (XML 1.0 section 2.2, rule Char)."""
-    return _is_plain(s) or not _NOT_XML.search(s)
-
-
 def xml_text(s: str) -> str:
     """`s` with U+FFFD for every character that XML 1.0 cannot hold (IMSG-17); C0 controls but TAB, LF, CR, surrogates, U+FFFE, U+FFFF.
 

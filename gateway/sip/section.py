@@ -199,16 +199,6 @@ class Headers:
         return self._tolerant("warning", Warned.parse)
 
     @View
-    def supported(self) -> tuple[str, ...]:
-        """Option tags that the other end knows."""
-        return self.values("supported")
-
-    @View
-    def content_encoding(self) -> tuple[str, ...]:
-        """Content codings in lower case, in the order they were applied."""
-        return tuple(value.lower() for value in self.values("content-encoding"))
-
-    @View
     def content_language(self) -> str | None:
         """The first language tag that is one."""
         return next((tag for tag in self.values("content-language") if grammar.LANGUAGE_TAG.fullmatch(tag)), None)
@@ -218,21 +208,6 @@ class Headers:
         """Seconds, without the comment and the parameters behind them. None when absent, malformed or above 2**32-1."""
         digits = _SECONDS.match(self.header("retry-after") or "")
         return grammar.number(digits[0], _MOST_EXPIRES) if digits else None
-
-    @property
-    def subject(self) -> str | None:
-        """Subject; may be empty."""
-        return self.header("subject")
-
-    @property
-    def date(self) -> str | None:
-        """Date, unread: it may be malformed."""
-        return self.header("date")
-
-    @property
-    def user_agent(self) -> str | None:
-        """Which program sent the request."""
-        return self.header("user-agent")
 
     # -- faults --------------------------------------------------------------------------------------------------------
     def fault(self, what: str, status: int = 400) -> BadMessage:

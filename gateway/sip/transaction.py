@@ -83,10 +83,6 @@ class ClientTransactions(Generic[F]):
         """A connection is gone: ends what was waiting on it and returns it, oldest first."""
         return [self._end(each) for each in list(self._pending.values()) if each.flow == flow]
 
-    def abandon(self) -> list[ClientTransaction[F]]:
-        """End everything (shutdown)."""
-        return [self._end(each) for each in list(self._pending.values())]
-
     def next_deadline(self) -> float | None:
         """When timer E or F fires next, in the caller's seconds; None while nothing waits.
 

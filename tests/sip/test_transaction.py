@@ -132,13 +132,6 @@ def test_a_lost_flow_ends_what_waits_on_it_oldest_first_and_nothing_else() -> No
     assert [octets for at, octets, _ in clock.sent if at] == [b"b"]
 
 
-def test_abandoned_transactions_are_silent() -> None:
-    clock = Clock()
-    clock.start("a")
-    clock.start("b", reliable=True)
-    assert [each.user for each in clock.clients.abandon()] == ["a", "b"]
-    clock.run()
-    assert (clock.times, clock.timed_out) == ([0, 0], [])
 
 
 def test_other_timers_give_other_times() -> None:

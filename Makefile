@@ -31,10 +31,12 @@ test: $(READY) peers
 
 lint: $(READY)
 	$(VENV) -m ruff check --output-format concise gateway mappings tests
+	$(VENV) -m ruff format --check --quiet gateway mappings tests
 	$(VENV) -m mypy --strict gateway
 
 fmt: $(READY)
 	$(VENV) -m ruff check --fix gateway mappings tests
+	$(VENV) -m ruff format gateway mappings tests
 
 requirements: $(READY)
 	@$(VENV) -m tests.requirements $(ARGS)

@@ -1,16 +1,17 @@
 """A whole bridge for tests: a real XMPP server, the gateway, and a SIP phone and XMPP users of the tests' own at its two ends.
 
-    with bridge(tmp_path) as it:
-        asyncio.run(talk(it))
+with bridge(tmp_path) as it:
+    asyncio.run(talk(it))
 
-    async def talk(it: Bridge) -> None:
-        async with it.phone() as romeo, it.user("u0") as juliet:
-            sent = await romeo.request(it.sip_of("u0"), it.phone_uri("s0"), b"hello")
-            assert sent.status == 202
-            assert b"<body>hello</body>" in await juliet.message()
-            juliet.send(b"<message to='s0@stoxgate.test' id='m1'><body>hi</body></message>")
-            assert (await romeo.requests.next()).data.endswith(b"hi")
+async def talk(it: Bridge) -> None:
+    async with it.phone() as romeo, it.user("u0") as juliet:
+        sent = await romeo.request(it.sip_of("u0"), it.phone_uri("s0"), b"hello")
+        assert sent.status == 202
+        assert b"<body>hello</body>" in await juliet.message()
+        juliet.send(b"<message to='s0@stoxgate.test' id='m1'><body>hi</body></message>")
+        assert (await romeo.requests.next()).data.endswith(b"hi")
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@
 A test that asks for a program that is not there is skipped. With STOXGATE_CI=1 a test that carries one of these markers fails instead
 of being skipped, a test file that skips itself fails, and so does a run without one interop test.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,8 +1,9 @@
 """The demo of `make run`: Stoxgate between a real XMPP server and two ends, on loopback, in a folder that goes away with it.
 
-    python -m tests.demo            two messages, then it stays up for clients of your own until Ctrl-C
-    python -m tests.demo --once     two messages, then the end
+python -m tests.demo            two messages, then it stays up for clients of your own until Ctrl-C
+python -m tests.demo --once     two messages, then the end
 """
+
 from __future__ import annotations
 
 import argparse
@@ -66,16 +67,40 @@ def main(arguments: list[str] | None = None) -> int:
 def demo(once: bool) -> None:
     """Start everything, let the two ends talk, and stay. Raises NotReady, ProgramMissing, OSError."""
     secret, password, phone_port = secrets.token_hex(16), secrets.token_hex(4), free_port()
-    with TemporaryDirectory(prefix="stoxgate-demo-") as folder, \
-            Prosody(Path(folder, "prosody"), domain=XMPP, users={"juliet": password, "mira": password}, components={SIP: secret},
-                    modules=["offline"]) as server, \
-            Stoxgate(Path(folder, "gateway"), component_port=server.component_port, secret=secret, sip_domains=[SIP], xmpp_domains=[XMPP],
-                     next_hop=f"sip:127.0.0.1:{phone_port}") as gateway, \
-            undisturbed_end():
+    with (
+        TemporaryDirectory(prefix="stoxgate-demo-") as folder,
+        Prosody(
+            Path(folder, "prosody"),
+            domain=XMPP,
+            users={"juliet": password, "mira": password},
+            components={SIP: secret},
+            modules=["offline"],
+        ) as server,
+        Stoxgate(
+            Path(folder, "gateway"),
+            component_port=server.component_port,
+            secret=secret,
+            sip_domains=[SIP],
+            xmpp_domains=[XMPP],
+            next_hop=f"sip:127.0.0.1:{phone_port}",
+        ) as gateway,
+        undisturbed_end(),
+    ):
         asyncio.run(talk(server, gateway, password, phone_port))
         if not once:
-            say(UP.format(juliet=JULIET, romeo=ROMEO, xmpp=XMPP, password=password, c2s_port=server.c2s_port, gateway_port=gateway.port,
-                          phone_port=phone_port, config=gateway.config, log=gateway.log))
+            say(
+                UP.format(
+                    juliet=JULIET,
+                    romeo=ROMEO,
+                    xmpp=XMPP,
+                    password=password,
+                    c2s_port=server.c2s_port,
+                    gateway_port=gateway.port,
+                    phone_port=phone_port,
+                    config=gateway.config,
+                    log=gateway.log,
+                )
+            )
             stay(server, gateway)
 
 
@@ -91,8 +116,10 @@ def undisturbed_end() -> Iterator[None]:
 
 async def talk(server: Prosody, gateway: Stoxgate, password: str, phone_port: int) -> None:
     """One message each way, shown where it was sent and where it arrived."""
-    async with (wire.sip("udp", target=gateway.address, port=phone_port) as romeo,
-                wire.client(server.c2s_port, XMPP, "juliet", password, resource="balcony") as juliet):
+    async with (
+        wire.sip("udp", target=gateway.address, port=phone_port) as romeo,
+        wire.client(server.c2s_port, XMPP, "juliet", password, resource="balcony") as juliet,
+    ):
         sent = await romeo.request(f"sip:{JULIET}", f"sip:{ROMEO}", QUESTION.encode(), "text/plain;charset=UTF-8")
         show(f"{ROMEO} sends over SIP", CYAN, sent.data)
         show("and is answered", CYAN, sent.response)
@@ -102,8 +129,11 @@ async def talk(server: Prosody, gateway: Stoxgate, password: str, phone_port: in
         show(f"{JULIET} gets from her XMPP server", GREEN, arrived)
 
         thread = re.search(rb"<thread>.*?</thread>", arrived)
-        reply = (f"<message to='{ROMEO}' type='chat' id='good-night'><body>{ANSWER.replace('<', '&lt;')}</body>".encode()
-                 + (thread[0] if thread else b"") + b"</message>")
+        reply = (
+            f"<message to='{ROMEO}' type='chat' id='good-night'><body>{ANSWER.replace('<', '&lt;')}</body>".encode()
+            + (thread[0] if thread else b"")
+            + b"</message>"
+        )
         juliet.send(reply)
         show(f"{JULIET} replies over XMPP", GREEN, reply)
         show(f"{ROMEO} gets over SIP, in the same conversation", CYAN, (await romeo.requests.next()).data)

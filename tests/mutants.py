@@ -8,6 +8,7 @@ Each broken file meets the tests of its own name, then those of its room, then t
 beside real peers (`interop`) are left out. Tests that run for too long have noticed too. The working tree is only read: everything happens
 in copies of it, one for each job. Exit status 1 when fewer than 85 of 100 were noticed, 2 when the tests fail without any change.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -118,8 +119,11 @@ def _spared(node: ast.AST, pragmas: set[int]) -> Iterator[ast.AST]:
     if isinstance(node, ast.stmt) and not hasattr(node, "body") and pragmas.intersection(range(node.lineno, (node.end_lineno or 0) + 1)):
         yield node
     match node:
-        case (ast.Expr(ast.Constant(str()) | ast.Call(ast.Attribute(ast.Name("log" | "logger"))))
-              | ast.Assign([ast.Name("__all__" | "__slots__")]) | ast.If(ast.Name("TYPE_CHECKING") | ast.Compare(ast.Name("__name__")))):
+        case (
+            ast.Expr(ast.Constant(str()) | ast.Call(ast.Attribute(ast.Name("log" | "logger"))))
+            | ast.Assign([ast.Name("__all__" | "__slots__")])
+            | ast.If(ast.Name("TYPE_CHECKING") | ast.Compare(ast.Name("__name__")))
+        ):
             yield node
         case ast.Subscript(ast.Name(name), part) if name in _TYPES:
             yield part
@@ -169,8 +173,15 @@ class Copy:
 
     def passes(self, stage: Stage, limit: float) -> bool:
         """Whether these tests notice nothing within `limit` seconds."""
-        run = subprocess.Popen([sys.executable, "-m", "pytest", *_OPTIONS, *stage], cwd=self._folder, env=self._environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *_OPTIONS, *stage],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             resource.prlimit(run.pid, resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
             return run.wait(limit) in _NOTHING_NOTICED

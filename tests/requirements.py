@@ -3,6 +3,7 @@
 The numbers are those of docs/requirements.toml; a test names its own with `@pytest.mark.requirement("MSG-19", ...)`. The tests are
 collected, not run. Exit status 1 when they cannot be collected, or name a number that is not on the list.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -65,8 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         print(said.getvalue(), file=sys.stderr)
         return 1
-    wanted = [row for row in read_list().values() if row.level != "withdrawn" and (options.later or not row.later)
-              and (not options.prefixes or row.prefix in options.prefixes)]
+    wanted = [
+        row
+        for row in read_list().values()
+        if row.level != "withdrawn" and (options.later or not row.later) and (not options.prefixes or row.prefix in options.prefixes)
+    ]
     missing = [row for row in wanted if row.number not in collector.numbers]
     for row in missing:
         print(f"{row.number:<9} {row.level:<10} {row.text}")

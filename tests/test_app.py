@@ -1,4 +1,5 @@
 """The rooms put together: a whole gateway in this process, with nobody at the other end of its component link."""
+
 from __future__ import annotations
 
 import asyncio
@@ -42,10 +43,18 @@ def settings(tmp_path: Path) -> Settings:
     """A gateway on a free port whose XMPP server is not there."""
     port = free_port()
     return Settings(
-        "gateway.toml", "gw.example", tmp_path / "var", None,
-        SipSettings((Listener("udp", "127.0.0.1", port), Listener("tcp", "127.0.0.1", port)), ("sip.example",),
-                    trusted=(ip_network("127.0.0.1/32"),)),
-        XmppSettings("127.0.0.1", free_port(), "hush", ("xmpp.example",)), f"sqlite:///{tmp_path / 'var' / 'outbox.db'}")
+        "gateway.toml",
+        "gw.example",
+        tmp_path / "var",
+        None,
+        SipSettings(
+            (Listener("udp", "127.0.0.1", port), Listener("tcp", "127.0.0.1", port)),
+            ("sip.example",),
+            trusted=(ip_network("127.0.0.1/32"),),
+        ),
+        XmppSettings("127.0.0.1", free_port(), "hush", ("xmpp.example",)),
+        f"sqlite:///{tmp_path / 'var' / 'outbox.db'}",
+    )
 
 
 def gateway(settings: Settings) -> Gateway:

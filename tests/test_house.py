@@ -1,4 +1,5 @@
 """Who may know whom: the import rules of docs/architecture.md, "The rooms"."""
+
 from __future__ import annotations
 
 import ast
@@ -15,8 +16,16 @@ PAGE = (PROJECT / "docs" / "architecture.md").read_text()
 MOST_LINES = 500
 ALL = frozenset({"core", "sip", "xmpp", "relay", "store", "config", "admin"})
 KNOWS = {
-    "core": {"mappings"}, "sip": {"core"}, "xmpp": {"core"}, "relay": {"core"}, "store": {"core"}, "config": {"core"}, "admin": {"core"},
-    "mappings": set(), "__init__": set(), "logs": set(),
+    "core": {"mappings"},
+    "sip": {"core"},
+    "xmpp": {"core"},
+    "relay": {"core"},
+    "store": {"core"},
+    "config": {"core"},
+    "admin": {"core"},
+    "mappings": set(),
+    "__init__": set(),
+    "logs": set(),
     "translation": {"core", "sip", "xmpp", "relay"},
     "app": {*ALL, "translation", "logs"},
     "cli": {*ALL, "translation", "logs", "app", "__init__"},
@@ -48,7 +57,7 @@ def imported(module: str) -> set[str]:
             base = node.module or ""
             if node.level:
                 package = module.split(".") if MODULES[module].name == "__init__.py" else module.split(".")[:-1]
-                base = ".".join([*package[:len(package) - node.level + 1], *([node.module] if node.module else [])])
+                base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
             names = {f"{base}.{alias.name}" for alias in node.names}
             found |= {base} if base not in MODULES else (names & MODULES.keys()) | ({base} if names - MODULES.keys() else set())
     return found
@@ -90,13 +99,16 @@ def test_no_modules_know_each_other_in_a_circle() -> None:
 
 def _for_types_only(module: str) -> set[str]:
     package = module.rpartition(".")[0]
-    blocks = [node for node in ast.parse(MODULES[module].read_text()).body
-              if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"]
+    blocks = [
+        node
+        for node in ast.parse(MODULES[module].read_text()).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    ]
     return {f"{package}.{node.module}" for block in blocks for node in block.body if isinstance(node, ast.ImportFrom) and node.level == 1}
 
 
 def test_asyncio_is_only_where_the_page_says() -> None:
-    said = PAGE[PAGE.index("asyncio appears only in"):].partition(";")[0]
+    said = PAGE[PAGE.index("asyncio appears only in") :].partition(";")[0]
     allowed = {f"gateway.{place.removesuffix('.py').replace('/', '.')}" for place in re.findall(r"`([\w/.]+)`", said)}
     assert len(allowed) > 5
     using = {module for module, names in IMPORTS.items() if any(name.split(".")[0] in ("asyncio", "uvloop") for name in names)}
@@ -117,8 +129,11 @@ def test_foreign_text_meets_no_interpreter() -> None:
         tops = {name.split(".")[0] for name in names}
         assert not tops & {"pickle", "marshal", "shelve", "yaml", "jinja2", "subprocess"}, module
         assert not tops & {"sqlite3", "sqlalchemy"} or room(module) == "store", module
-        calls = {node.func.id for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)
-                 and isinstance(node.func, ast.Name)}
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(MODULES[module].read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         assert not calls & {"eval", "exec", "compile", "__import__"}, module
 
 

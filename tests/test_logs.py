@@ -1,4 +1,5 @@
 """What a log line looks like, when it is written, and what is never in it."""
+
 from __future__ import annotations
 
 import io
@@ -18,7 +19,7 @@ from gateway.logs import Lines, configure
 from tests.relay.scene import JULIET, ROMEO, scene, trace_of
 
 MOST_CHARACTERS = 4096
-HOSTILE = ["\r\n", "\n{\"event\": \"forged\"}\n", "\x1b[2J\x1b[31m", "\x00", "\u2028", "\u202e", "\ud800", '"', "\\", "😀"]
+HOSTILE = ["\r\n", '\n{"event": "forged"}\n', "\x1b[2J\x1b[31m", "\x00", "\u2028", "\u202e", "\ud800", '"', "\\", "😀"]
 
 
 class Terminal(io.StringIO):

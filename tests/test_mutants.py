@@ -76,13 +76,18 @@ def test_what_no_test_could_hold_is_spared() -> None:
     assert not changes("if TYPE_CHECKING:\n    from x import y\n    T = f('y')\n")
     assert not changes("T = tuple['array[int]', int]\nRULE = 'RFC 3261 section 20'\nx = 1  # pragma: no cover\n")
     assert changes("raise Fault('too-large', 'The message is too large', section='RFC 3261')") == [
-        "raise Fault('too-large', 'The message is too large', section='RFC 3261') -> pass", "'too-large' -> 'Xtoo-large'"]
+        "raise Fault('too-large', 'The message is too large', section='RFC 3261') -> pass",
+        "'too-large' -> 'Xtoo-large'",
+    ]
 
 
 def test_the_change_that_is_wanted_is_made_and_no_other() -> None:
     every = mutants.Breaker(Path("x.py"), "a = 1\nb = 2 < c\n").found
     assert [mutants.ast.unparse(mutants.Breaker(Path("x.py"), "a = 1\nb = 2 < c\n", each.number).tree) for each in every] == [
-        "a = 2\nb = 2 < c", "a = 1\nb = 2 <= c", "a = 1\nb = 3 < c"]
+        "a = 2\nb = 2 < c",
+        "a = 1\nb = 2 <= c",
+        "a = 1\nb = 3 < c",
+    ]
 
 
 def test_one_seed_is_one_choice_of_lines(tmp_path: Path) -> None:

@@ -89,9 +89,7 @@ class Transports:
         self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def _open_udp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
-        _, datagrams = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._receiver), local_addr=(listener.host, listener.port)
-        )
+        _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self._receiver), local_addr=(listener.host, listener.port))
         self._udp[datagrams.local] = datagrams
         self._udp_of_family.setdefault(":" in listener.host, datagrams)
         return datagrams.local

@@ -70,6 +70,7 @@ def over(read: Callable[[bytes], object]) -> Callable[[list[bytes]], object]:
     def run(items: list[bytes]) -> None:
         for data in items:
             read(data)
+
     return run
 
 
@@ -77,6 +78,7 @@ def answered(requests: list[Request]) -> Callable[[list[bytes]], object]:
     def run(_items: list[bytes]) -> None:
         for request in requests:
             writer.response(request, 202, "Accepted", to_tag="0123456789abcdef", source=("127.0.0.1", 15080))
+
     return run
 
 

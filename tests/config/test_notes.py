@@ -66,39 +66,45 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("section", "key", "value", "place"), [
-    ("admin", "listen", "127.0.0.1:8080", "admin.listen"),
-    ("admin", "token_file", "token", "admin.token_file"),
-    ("digest", "realm", "example.net", "digest.realm"),
-    ("digest", "algorithms", ["SHA-256", "MD5"], "digest.algorithms"),
-    ("sip", "listen", ["udp:127.0.0.1:5060", "tls:127.0.0.1:5061"], "sip.listen[1]"),
-    ("sip", "outbound", "sip:10.1.0.5;transport=tls", "sip.outbound"),
-    ("sip", "outbound", "sips:10.1.0.5", "sip.outbound"),
-    ("route", "next_hop", "sip:10.1.0.5;transport=TLS", "route[0].next_hop"),
-    ("peer", "tls", "proxy.example.net", "peer[0].tls"),
-    ("peer", "store_and_forward", True, "peer[0].store_and_forward"),
-    ("limits", "stale_date", "refuse", "limits.stale_date"),
-    ("route", "failure_report", "sipfrag", "route[0].failure_report"),
-    ("route", "failure_report", "none", "route[0].failure_report"),
-    ("route", "imdn", "auto", "route[0].imdn"),
-    ("route", "typing", "always", "route[0].typing"),
-    ("route", "html", True, "route[0].html"),
-    ("route", "decode", True, "route[0].decode"),
-    ("route", "assert_identity", True, "route[0].assert_identity"),
-    ("route", "receipt_on_200", True, "route[0].receipt_on_200"),
-    ("route", "redirects", True, "route[0].redirects"),
-    ("route", "sips", True, "route[0].sips"),
-])
+@pytest.mark.parametrize(
+    ("section", "key", "value", "place"),
+    [
+        ("admin", "listen", "127.0.0.1:8080", "admin.listen"),
+        ("admin", "token_file", "token", "admin.token_file"),
+        ("digest", "realm", "example.net", "digest.realm"),
+        ("digest", "algorithms", ["SHA-256", "MD5"], "digest.algorithms"),
+        ("sip", "listen", ["udp:127.0.0.1:5060", "tls:127.0.0.1:5061"], "sip.listen[1]"),
+        ("sip", "outbound", "sip:10.1.0.5;transport=tls", "sip.outbound"),
+        ("sip", "outbound", "sips:10.1.0.5", "sip.outbound"),
+        ("route", "next_hop", "sip:10.1.0.5;transport=TLS", "route[0].next_hop"),
+        ("peer", "tls", "proxy.example.net", "peer[0].tls"),
+        ("peer", "store_and_forward", True, "peer[0].store_and_forward"),
+        ("limits", "stale_date", "refuse", "limits.stale_date"),
+        ("route", "failure_report", "sipfrag", "route[0].failure_report"),
+        ("route", "failure_report", "none", "route[0].failure_report"),
+        ("route", "imdn", "auto", "route[0].imdn"),
+        ("route", "typing", "always", "route[0].typing"),
+        ("route", "html", True, "route[0].html"),
+        ("route", "decode", True, "route[0].decode"),
+        ("route", "assert_identity", True, "route[0].assert_identity"),
+        ("route", "receipt_on_200", True, "route[0].receipt_on_200"),
+        ("route", "redirects", True, "route[0].redirects"),
+        ("route", "sips", True, "route[0].sips"),
+    ],
+)
 def test_a_key_without_effect_is_named_once(section: str, key: str, value: object, place: str) -> None:
     table = {key: value}
     notes = unbuilt({section: [table] if section in ("route", "peer") else table})
     assert [where for where, _ in notes] == [place]
 
 
-@pytest.mark.parametrize("row", [
-    {"domain": "*", "large_messages": True, "store": False, "failure_report": "text", "cpim": "always", "gr": False},
-    {"imdn": "never", "typing": "never", "html": False, "redirects": False, "sips": False, "next_hop": "sip:10.1.0.5;transport=tcp"},
-])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"domain": "*", "large_messages": True, "store": False, "failure_report": "text", "cpim": "always", "gr": False},
+        {"imdn": "never", "typing": "never", "html": False, "redirects": False, "sips": False, "next_hop": "sip:10.1.0.5;transport=tcp"},
+    ],
+)
 def test_a_value_that_holds_anyway_is_not_named(row: dict[str, object]) -> None:
     assert unbuilt({"route": [row]}) == ()
 
@@ -133,4 +139,5 @@ def test_links_in_clear_beyond_this_machine_are_named(tmp_path: Path) -> None:
         ("sip.trusted[1]", "0.0.0.0/0 trusts every peer to say who it is (SEC-05)"),
         ("sip.outbound", "sip:proxy.example.net is not encrypted; others on the way can read and change messages (QOS-30)"),
         ("route[1].next_hop", "sip:10.1.0.5 is not encrypted; others on the way can read and change messages (QOS-30)"),
-        ("xmpp.server", "the link to 192.0.2.9 is not encrypted; the secret and all messages are in clear (SEC-44)"))
+        ("xmpp.server", "the link to 192.0.2.9 is not encrypted; the secret and all messages are in clear (SEC-44)"),
+    )

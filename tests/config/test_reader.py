@@ -116,30 +116,59 @@ def changed(old: str, new: str) -> str:
 def test_every_key_with_its_typed_value(tmp_path: Path) -> None:
     (tmp_path / "mappings").mkdir()
     assert settings_of(tmp_path, COMPLETE) == Settings(
-        file=str(tmp_path / "gateway.toml"), name="gw.example.net", data_dir=tmp_path / "var", mappings=tmp_path / "mappings",
+        file=str(tmp_path / "gateway.toml"),
+        name="gw.example.net",
+        data_dir=tmp_path / "var",
+        mappings=tmp_path / "mappings",
         sip=SipSettings(
             listen=(Listener("udp", "127.0.0.1", 5060), Listener("tcp", "::1", 5060), Listener("tls", "0.0.0.0", 0)),
-            domains=("example.net", "[2001:db8::1]", "xn--bcher-kva.example"), outbound="sip:127.0.0.1:5080;transport=tcp",
-            trusted=(ip_network("127.0.0.1/32"), ip_network("2001:db8::/32"), ip_network("192.0.2.7/32")), accepted_status=200),
+            domains=("example.net", "[2001:db8::1]", "xn--bcher-kva.example"),
+            outbound="sip:127.0.0.1:5080;transport=tcp",
+            trusted=(ip_network("127.0.0.1/32"), ip_network("2001:db8::/32"), ip_network("192.0.2.7/32")),
+            accepted_status=200,
+        ),
         xmpp=XmppSettings("xmpp.example.com", 5347, "hunter2", ("example.com",), "chat", inline_secret=True),
         store_url=f"sqlite:///{tmp_path}/queue/outbox.db",
         limits=Limits(5, 2_097_152, 0.5, 3, "mark"),
         peers=(
             PeerRule(ip_network("10.1.0.0/16"), "", ("example.net",), store_and_forward=True),
-            PeerRule(None, "proxy.example.net", ("example.net", "ims.example.net"))),
+            PeerRule(None, "proxy.example.net", ("example.net", "ims.example.net")),
+        ),
         routes=(
-            RouteRule("ims.example.net", "sips:10.1.0.5;transport=tls", True, False, "sipfrag", "always", "never", "always", True, True,
-                      False, True, True, False, True),
-            RouteRule("*", "sip:127.0.0.1:5080;transport=tcp")),
+            RouteRule(
+                "ims.example.net",
+                "sips:10.1.0.5;transport=tls",
+                True,
+                False,
+                "sipfrag",
+                "always",
+                "never",
+                "always",
+                True,
+                True,
+                False,
+                True,
+                True,
+                False,
+                True,
+            ),
+            RouteRule("*", "sip:127.0.0.1:5080;transport=tcp"),
+        ),
         admin=AdminSettings("127.0.0.1:8080", tmp_path / "admin.token"),
-        digest=DigestSettings("example.net", Path("/etc/accounts.toml"), ("SHA-512-256", "SHA-256")))
+        digest=DigestSettings("example.net", Path("/etc/accounts.toml"), ("SHA-512-256", "SHA-256")),
+    )
 
 
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     assert settings_of(tmp_path, MINIMAL) == Settings(
-        file=str(tmp_path / "gateway.toml"), name="gw.example.net", data_dir=tmp_path / "var", mappings=None,
+        file=str(tmp_path / "gateway.toml"),
+        name="gw.example.net",
+        data_dir=tmp_path / "var",
+        mappings=None,
         sip=SipSettings((Listener("udp", "127.0.0.1", 5060),), ("example.net",)),
-        xmpp=XmppSettings("127.0.0.1", 5347, "hunter2", ("example.com",), inline_secret=True), store_url=f"sqlite:///{tmp_path}/var/outbox.db")
+        xmpp=XmppSettings("127.0.0.1", 5347, "hunter2", ("example.com",), inline_secret=True),
+        store_url=f"sqlite:///{tmp_path}/var/outbox.db",
+    )
 
 
 def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:
@@ -198,11 +227,14 @@ def test_a_secret_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.requirement("SEC-45")
 @pytest.mark.parametrize(("mode", "said"), [(0o640, "640"), (0o604, "604"), (0o620, "620"), (0o601, "601")])
-@pytest.mark.parametrize(("text", "key"), [
-    (changed('secret = "hunter2"', 'secret_file = "private"'), "xmpp.secret_file"),
-    (f'{MINIMAL}[admin]\ntoken_file = "private"\n', "admin.token_file"),
-    (f'{MINIMAL}[digest]\naccounts_file = "private"\n', "digest.accounts_file"),
-])
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (changed('secret = "hunter2"', 'secret_file = "private"'), "xmpp.secret_file"),
+        (f'{MINIMAL}[admin]\ntoken_file = "private"\n', "admin.token_file"),
+        (f'{MINIMAL}[digest]\naccounts_file = "private"\n', "digest.accounts_file"),
+    ],
+)
 def test_a_secret_file_that_is_open_to_others_is_refused(tmp_path: Path, text: str, key: str, mode: int, said: str) -> None:
     (tmp_path / "private").write_text("hunter2")
     (tmp_path / "private").chmod(mode)
@@ -210,11 +242,21 @@ def test_a_secret_file_that_is_open_to_others_is_refused(tmp_path: Path, text: s
 
 
 @pytest.mark.requirement("SEC-45")
-@pytest.mark.parametrize("line", [
-    'secret = ["hunter2"]', 'secret = "hunter2"\nsecret_env = "hunter2"', 'secret_env = "hunter2"', 'secret_file = "hunter2"',
-    'secret = "hunter2"\nsecret = "hunter2"', 'secret = hunter2', 'secret = "hunter2', 'secret = "hunter2"\npager_type = 3',
-    'secret = "hunter2"\nsecrets = "hunter2"', 'secret = {value = "hunter2"}',
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        'secret = ["hunter2"]',
+        'secret = "hunter2"\nsecret_env = "hunter2"',
+        'secret_env = "hunter2"',
+        'secret_file = "hunter2"',
+        'secret = "hunter2"\nsecret = "hunter2"',
+        "secret = hunter2",
+        'secret = "hunter2',
+        'secret = "hunter2"\npager_type = 3',
+        'secret = "hunter2"\nsecrets = "hunter2"',
+        'secret = {value = "hunter2"}',
+    ],
+)
 def test_no_message_says_the_secret(tmp_path: Path, line: str) -> None:
     assert "hunter2" not in fault(tmp_path, changed('secret = "hunter2"', line))
 
@@ -254,67 +296,109 @@ MISTAKES = [
     # [sip]
     (LISTEN, 'listen = "udp:127.0.0.1:5060"', "sip.listen: must be an array, not a string"),
     (LISTEN, "listen = []", 'sip.listen: must not be empty; write listen = ["udp:127.0.0.1:5060"]'),
-    (LISTEN, 'listen = ["udp:127.0.0.1:5060", "ws:127.0.0.1:80"]',
-     'sip.listen[1]: "ws:127.0.0.1:80" does not begin with udp:, tcp: or tls:'),
+    (
+        LISTEN,
+        'listen = ["udp:127.0.0.1:5060", "ws:127.0.0.1:80"]',
+        'sip.listen[1]: "ws:127.0.0.1:80" does not begin with udp:, tcp: or tls:',
+    ),
     (LISTEN, 'listen = ["udp:127.0.0.1"]', 'sip.listen[0]: "udp:127.0.0.1" is not of the form udp:ADDRESS:PORT, as in udp:127.0.0.1:5060'),
-    (LISTEN, 'listen = ["tcp:gw.example.net:5060"]',
-     'sip.listen[0]: "tcp:gw.example.net:5060" is not of the form tcp:ADDRESS:PORT, as in tcp:127.0.0.1:5060'),
-    (LISTEN, 'listen = ["tcp:127.0.0.1:65536"]',
-     'sip.listen[0]: "tcp:127.0.0.1:65536" is not of the form tcp:ADDRESS:PORT, as in tcp:127.0.0.1:5060'),
+    (
+        LISTEN,
+        'listen = ["tcp:gw.example.net:5060"]',
+        'sip.listen[0]: "tcp:gw.example.net:5060" is not of the form tcp:ADDRESS:PORT, as in tcp:127.0.0.1:5060',
+    ),
+    (
+        LISTEN,
+        'listen = ["tcp:127.0.0.1:65536"]',
+        'sip.listen[0]: "tcp:127.0.0.1:65536" is not of the form tcp:ADDRESS:PORT, as in tcp:127.0.0.1:5060',
+    ),
     (LISTEN, 'listen = ["udp:[::1]:5060", "udp:[0::1]:5060"]', 'sip.listen[1]: "udp:[0::1]:5060" is already there, as [0]'),
     (SIP_DOMAINS, 'domains = ["example.net", 5]', "sip.domains[1]: must be a string, not an integer"),
     (SIP_DOMAINS, 'domains = ["example.net", "EXAMPLE.net."]', 'sip.domains[1]: "EXAMPLE.net." is already there, as [0]'),
     (SIP_DOMAINS, 'domains = ["[::g]"]', 'sip.domains[0]: "[::g]": Bad IP address (RFC 3986 section 3.2.2)'),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "tel:+1"', 'sip.outbound: "tel:+1" is no sip: or sips: URI'),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "127.0.0.1:5080"', 'sip.outbound: "127.0.0.1:5080": Bad URI (RFC 3261 section 19.1)'),
-    (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "sip:h;transport=sctp"',
-     'sip.outbound: "sip:h;transport=sctp": transport must be udp, tcp or tls'),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\noutbound = "sip:h;transport=sctp"',
+        'sip.outbound: "sip:h;transport=sctp": transport must be udp, tcp or tls',
+    ),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "sips:h;transport=udp"', 'sip.outbound: "sips:h;transport=udp": sips needs tls'),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "sip:h?Subject=x"', "sip.outbound: a next hop has neither password nor headers"),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "sip:a:hunter2@h"', "sip.outbound: a next hop has neither password nor headers"),
-    (SIP_DOMAINS, f'{SIP_DOMAINS}\ntrusted = ["127.0.0.1", "10.1.0.5/16"]',
-     'sip.trusted[1]: "10.1.0.5/16" has bits behind the prefix; did you mean 10.1.0.0/16?'),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\ntrusted = ["127.0.0.1", "10.1.0.5/16"]',
+        'sip.trusted[1]: "10.1.0.5/16" has bits behind the prefix; did you mean 10.1.0.0/16?',
+    ),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\ntrusted = ["proxy"]', 'sip.trusted[0]: "proxy" is no network; write one as 10.1.0.0/16'),
     (SIP_DOMAINS, f"{SIP_DOMAINS}\naccepted_status = 204", "sip.accepted_status: must be 202 or 200, not 204"),
     # [xmpp]
     (SERVER, 'server = "127.0.0.1"', 'xmpp.server: "127.0.0.1" is not of the form host:port'),
-    (SERVER, 'server = "xmpp.example.com:5347"',
-     'xmpp.server: xmpp.example.com is not this machine, and the link is not encrypted; '
-     'write "tcp:xmpp.example.com:5347" if that is safe (SEC-44)'),
+    (
+        SERVER,
+        'server = "xmpp.example.com:5347"',
+        "xmpp.server: xmpp.example.com is not this machine, and the link is not encrypted; "
+        'write "tcp:xmpp.example.com:5347" if that is safe (SEC-44)',
+    ),
     (SECRET, "", "xmpp.secret: is missing; write one of secret, secret_file and secret_env"),
     (SECRET, 'secret = ""', "xmpp.secret: must not be empty"),
-    (SECRET, f'{SECRET}\nsecret_env = "A"',
-     "xmpp.secret: secret and secret_env exclude each other; write one of secret, secret_file and secret_env"),
+    (
+        SECRET,
+        f'{SECRET}\nsecret_env = "A"',
+        "xmpp.secret: secret and secret_env exclude each other; write one of secret, secret_file and secret_env",
+    ),
     (SECRET, 'secret_env = "GATEWAY_NO_SUCH"', "xmpp.secret_env: the environment variable is not set, or empty"),
     (SECRET, 'secret_file = "none"', "xmpp.secret_file: cannot be read: No such file or directory"),
-    (XMPP_DOMAINS, 'domains = ["example.com", "Example.NET"]',
-     "xmpp.domains[1]: example.net is in [sip] domains too; its people live on one side"),
+    (
+        XMPP_DOMAINS,
+        'domains = ["example.com", "Example.NET"]',
+        "xmpp.domains[1]: example.net is in [sip] domains too; its people live on one side",
+    ),
     (XMPP_DOMAINS, f'{XMPP_DOMAINS}\npager_type = "groupchat"', 'xmpp.pager_type: must be "" or "chat" or "normal", not "groupchat"'),
     # the other sections
     (MINIMAL, f'{MINIMAL}[admin]\nlisten = "8080"', 'admin.listen: "8080" is not of the form host:port'),
     (MINIMAL, f'{MINIMAL}[[peer]]\ndomains = ["a"]', 'peer[0]: needs either match = "10.1.0.0/16" or tls = "proxy.example.net"'),
-    (MINIMAL, f'{MINIMAL}[[peer]]\nmatch = "::1"\ntls = "a"\ndomains = ["a"]',
-     'peer[0]: needs either match = "10.1.0.0/16" or tls = "proxy.example.net"'),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[peer]]\nmatch = "::1"\ntls = "a"\ndomains = ["a"]',
+        'peer[0]: needs either match = "10.1.0.0/16" or tls = "proxy.example.net"',
+    ),
     (MINIMAL, f'{MINIMAL}[[peer]]\nmatch = "::1"', 'peer[0].domains: is missing; write domains = ["example.net"]'),
-    (MINIMAL, f'{MINIMAL}[[peer]]\nmatch = "::1"\ndomains = ["a"]\n[[peer]]\nmatch = "::1/128"\ndomains = ["b"]',
-     "peer[1]: ::1/128 is already there, as peer[0]"),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[peer]]\nmatch = "::1"\ndomains = ["a"]\n[[peer]]\nmatch = "::1/128"\ndomains = ["b"]',
+        "peer[1]: ::1/128 is already there, as peer[0]",
+    ),
     (MINIMAL, f'{MINIMAL}[[route]]\nnext_hop = "sip:a"', 'route[0].domain: is missing; write domain = "ims.example.net"'),
     (MINIMAL, f'{MINIMAL}[[route]]\ndomain = "*"\n[[route]]\ndomain = "*"', "route[1].domain: * is already there, as route[0]"),
-    (MINIMAL, f'{MINIMAL}[[route]]\ndomain = "*"\nlarge_message = true',
-     "route[0].large_message: unknown key; did you mean large_messages?"),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[route]]\ndomain = "*"\nlarge_message = true',
+        "route[0].large_message: unknown key; did you mean large_messages?",
+    ),
     (MINIMAL, f'{MINIMAL}[[route]]\ndomain = "*"\nstore = "no"', "route[0].store: must be true or false, not a string"),
-    (MINIMAL, f'{MINIMAL}[[route]]\ndomain = "*"\nfailure_report = "imdn"',
-     'route[0].failure_report: must be "text" or "sipfrag" or "none", not "imdn"'),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[route]]\ndomain = "*"\nfailure_report = "imdn"',
+        'route[0].failure_report: must be "text" or "sipfrag" or "none", not "imdn"',
+    ),
     (MINIMAL, f'{MINIMAL}[[route]]\ndomain = "*"\ncpim = true', 'route[0].cpim: must be "auto" or "always" or "never", not true'),
-    (MINIMAL, f'{MINIMAL}[digest]\nalgorithms = ["SHA-1"]',
-     'digest.algorithms[0]: must be "SHA-256" or "SHA-512-256" or "MD5", not "SHA-1"'),
+    (
+        MINIMAL,
+        f'{MINIMAL}[digest]\nalgorithms = ["SHA-1"]',
+        'digest.algorithms[0]: must be "SHA-256" or "SHA-512-256" or "MD5", not "SHA-1"',
+    ),
     (MINIMAL, f"{MINIMAL}[limits]\nqueue_messages = 0", "limits.queue_messages: must be from 1 to 100000000, not 0"),
     (MINIMAL, f"{MINIMAL}[limits]\nqueue_age_hours = nan", "limits.queue_age_hours: must be over 0 and at most 8760, not nan"),
     (MINIMAL, f"{MINIMAL}[limits]\nper_recipient = true", "limits.per_recipient: must be an integer, not a boolean"),
     (MINIMAL, f"{MINIMAL}[limits]\nqueue_octets = 2026-01-01", "limits.queue_octets: must be an integer, not a date or time"),
     (MINIMAL, f'{MINIMAL}[limits]\nstale_date = "drop"', 'limits.stale_date: must be "refuse" or "mark", not "drop"'),
-    (MINIMAL, f'{MINIMAL}[store]\nurl = "postgresql://a:pw@h/db"',
-     'store.url: PostgreSQL is not supported yet; write url = "sqlite:///var/outbox.db"'),
+    (
+        MINIMAL,
+        f'{MINIMAL}[store]\nurl = "postgresql://a:pw@h/db"',
+        'store.url: PostgreSQL is not supported yet; write url = "sqlite:///var/outbox.db"',
+    ),
     (MINIMAL, f'{MINIMAL}[store]\nurl = "sqlite://"', 'store.url: must name a file; write url = "sqlite:///var/outbox.db"'),
     (MINIMAL, f'{MINIMAL}[store]\nurl = "sqlite:///:memory:"', 'store.url: must name a file; write url = "sqlite:///var/outbox.db"'),
     (MINIMAL, f'{MINIMAL}[store]\nurl = "sqlite:///a?mode=ro"', "store.url: the path of the store must not hold ? or #"),
@@ -352,9 +436,14 @@ def test_the_path_of_the_control_socket_fits_a_unix_socket(tmp_path: Path, extra
 
 
 @settings(deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8),
-       st.sampled_from(["gateway", "sip", "xmpp", "admin", "peer", "route", "digest", "limits", "store"]))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from(["gateway", "sip", "xmpp", "admin", "peer", "route", "digest", "limits", "store"]),
+)
 def test_any_value_is_read_or_refused(value: object, section: str) -> None:
     document = parse_toml("gateway.toml", MINIMAL.encode())
     table = document.content.get(section, {})

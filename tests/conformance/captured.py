@@ -1,4 +1,5 @@
 """An XMPP server that was taken over: it sends whatever a test wants, also what no real server would let pass."""
+
 from __future__ import annotations
 
 import queue

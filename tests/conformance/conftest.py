@@ -3,6 +3,7 @@
 Tests share it, so each uses its own Call-IDs and stanza ids and takes from the inboxes only what is its own. A test that needs another
 configuration starts a bridge of its own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

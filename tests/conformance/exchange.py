@@ -2,6 +2,7 @@
 
 Stanzas are read with the standard library's own XML parser, which is none of the gateway's.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -25,8 +26,16 @@ async def both(it: Bridge, user: str = "u0") -> AsyncIterator[tuple[SipEnd, Xmpp
         yield phone, client
 
 
-async def from_phone(phone: SipEnd, client: XmppEnd, body: bytes, *, sender: str = "sip:s0@stoxgate.test", target: str = "sip:u0@xmpp.test",
-                     content_type: str = "text/plain", extra: str = "") -> Element:
+async def from_phone(
+    phone: SipEnd,
+    client: XmppEnd,
+    body: bytes,
+    *,
+    sender: str = "sip:s0@stoxgate.test",
+    target: str = "sip:u0@xmpp.test",
+    content_type: str = "text/plain",
+    extra: str = "",
+) -> Element:
     """Send one MESSAGE, which must be accepted, and return the stanza that becomes of it."""
     sent = await phone.request(target, sender, body, content_type, extra)
     assert sent.status == 202, sent.response
@@ -47,8 +56,11 @@ async def refused_stanza(client: XmppEnd, content: str, *, to: str, attributes: 
 
 def respond(phone: SipEnd, request: Received, status: int, reason: str = "Because", headers: str = "") -> None:
     """Answer a request to which `phone.answer` has said nothing."""
-    kept = [line for line in request.data.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-            if line.partition(":")[0] in ("Via", "From", "Call-ID", "CSeq")]
+    kept = [
+        line
+        for line in request.data.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        if line.partition(":")[0] in ("Via", "From", "Call-ID", "CSeq")
+    ]
     lines = [f"SIP/2.0 {status} {reason}", *kept, f"To: {request.header('To')};tag=callee"]
     phone.put(("\r\n".join(lines) + f"\r\n{headers}Content-Length: 0\r\n\r\n").encode())
 
@@ -75,25 +87,31 @@ def start_line(request: Received) -> str:
 # -- each with a loop of its own -----------------------------------------------------------------------------------------
 def to_phone(it: Bridge, content: str, attributes: str = "", *, to: str = "s0@stoxgate.test") -> Received:
     """The MESSAGE for one stanza of juliet."""
+
     async def talk() -> Received:
         async with both(it) as (phone, juliet):
             return await from_client(phone, juliet, content, to=to, attributes=attributes)
+
     return asyncio.run(talk())
 
 
 def to_client(it: Bridge, body: bytes, content_type: str = "text/plain", extra: str = "", **ends: str) -> Element:
     """The stanza for one MESSAGE of romeo."""
+
     async def talk() -> Element:
         async with both(it) as (phone, juliet):
             return await from_phone(phone, juliet, body, content_type=content_type, extra=extra, **ends)
+
     return asyncio.run(talk())
 
 
 def refused(it: Bridge, body: bytes, content_type: str = "text/plain", extra: str = "") -> bytes:
     """The answer to a MESSAGE that does not reach juliet: what she gets next is the one after it."""
+
     async def talk() -> bytes:
         async with both(it) as (phone, juliet):
             sent = await phone.request("sip:u0@xmpp.test", "sip:s0@stoxgate.test", body, content_type, extra)
             assert (await from_phone(phone, juliet, b"after")).findtext("body") == "after"
             return sent.response
+
     return asyncio.run(talk())

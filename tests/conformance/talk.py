@@ -7,6 +7,7 @@
 
 Nothing is waited for in vain: that nothing came is known when a later message on the same way has come.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -68,9 +69,23 @@ class Talk:
             assert (await self.says(b"that is all")).status == 202
             assert "that is all" in await self.hears()
 
-    def request(self, method: str = "MESSAGE", *, uri: str = "", to: str = "", from_: str = "", to_tag: str = "", branch: str = "",
-                call_id: str = "", cseq: int = 1, extra: str = "", body: bytes = b"hello", content_type: str = "text/plain",
-                transport: str = "", max_forwards: int = 70) -> bytes:
+    def request(
+        self,
+        method: str = "MESSAGE",
+        *,
+        uri: str = "",
+        to: str = "",
+        from_: str = "",
+        to_tag: str = "",
+        branch: str = "",
+        call_id: str = "",
+        cseq: int = 1,
+        extra: str = "",
+        body: bytes = b"hello",
+        content_type: str = "text/plain",
+        transport: str = "",
+        max_forwards: int = 70,
+    ) -> bytes:
         """A request from romeo to juliet as octets, with whatever is to be different in it."""
         uri, number = uri or self.to, next(_numbers)
         to = (to or f"<{uri}>") + (f";tag={to_tag}" if to_tag else "")

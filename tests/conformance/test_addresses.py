@@ -3,6 +3,7 @@
 SIP users write to juliet (u0), and juliet writes back; what each side sees of the other's address is compared as octets. The table is
 written down here from the rules, not made by the gateway's functions.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -33,13 +34,29 @@ USERS = [
     ("(a)*+$=!~", "(a)*+$=!~", "(a)*+$=!~"), (r"%5C2plus%5C2is%5C4", r"\2plus\2is\4", "%5C2plus%5C2is%5C4"), ("%60%5E", "`^", "%60%5E"),
     ("a%5C5c", r"a\5c5c", "a%5C5c"), ("x%26%2F%27", r"x\26\2f\27", "x&/'"),
 ]  # fmt: skip
-CASED = [("G%C3%9C", "gü"), ("%5C2Fx", r"\5c2fx"), ("%5C3A", r"\5c3a"), ("%EF%BC%A1b", "ab"), ("e%CC%81", "é"), ("%EF%BC%A0at", r"\40at"),
-         ("%EF%BC%BC27x", r"\5c27x")]
+CASED = [
+    ("G%C3%9C", "gü"),
+    ("%5C2Fx", r"\5c2fx"),
+    ("%5C3A", r"\5c3a"),
+    ("%EF%BC%A1b", "ab"),
+    ("e%CC%81", "é"),
+    ("%EF%BC%A0at", r"\40at"),
+    ("%EF%BC%BC27x", r"\5c27x"),
+]
 """Users that are mapped on the way: upper case, fullwidth forms, and what composes. No other test has them: an answer to one of
 these goes to the spelling that he used."""
 
-DEVICES = [("qux", "qux"), ("B%C3%BCro%20PC", "Büro PC"), ("a%3Bb%3Dc%3Fd", "a;b=c?d"), ("50%25", "50%"), ("x/y:z", "x/y:z"),
-           ("urn:uuid:f81d4fae", "urn:uuid:f81d4fae"), ("home%40work", "home@work"), ("[mob]", "[mob]"), ("a%22%3Cb%3E'&", "a\"<b>'&")]
+DEVICES = [
+    ("qux", "qux"),
+    ("B%C3%BCro%20PC", "Büro PC"),
+    ("a%3Bb%3Dc%3Fd", "a;b=c?d"),
+    ("50%25", "50%"),
+    ("x/y:z", "x/y:z"),
+    ("urn:uuid:f81d4fae", "urn:uuid:f81d4fae"),
+    ("home%40work", "home@work"),
+    ("[mob]", "[mob]"),
+    ("a%22%3Cb%3E'&", "a\"<b>'&"),
+]
 
 
 def escaped(text: str) -> str:
@@ -68,13 +85,23 @@ def test_a_sip_user_is_mapped_before_it_is_escaped(bridge: Bridge, user: str, lo
 
 
 @pytest.mark.requirement("ADDR-01", "ADDR-12", "ADDR-28")
-@pytest.mark.parametrize(("uri", "jid"), [
-    (f"SIP:plain@{HOST}", f"plain@{HOST}"), (f"sip:plain@{HOST}:5070;transport=tcp;user=phone", f"plain@{HOST}"),
-    (f"sip:plain:pw@{HOST}", f"plain@{HOST}"), (f"sip:plain@{HOST.upper()}", f"plain@{HOST}"), (f"sip:plain@{HOST}.", f"plain@{HOST}"),
-    (f"sip:plain@{HOST};gr", f"plain@{HOST}"), (f"sip:plain@{HOST};gr=bar", f"plain@{HOST}/bar"),
-    (f"sip:plain@{HOST};x=y;gr=bar;z", f"plain@{HOST}/bar"), (f"sip:plain@{HOST};GR=bar", f"plain@{HOST}/bar"),
-    (f"im:plain@{HOST}", f"plain@{HOST}"), (f"sip:{HOST}", HOST), (f"sips:plain@{HOST}", f"plain@{HOST}"),
-])
+@pytest.mark.parametrize(
+    ("uri", "jid"),
+    [
+        (f"SIP:plain@{HOST}", f"plain@{HOST}"),
+        (f"sip:plain@{HOST}:5070;transport=tcp;user=phone", f"plain@{HOST}"),
+        (f"sip:plain:pw@{HOST}", f"plain@{HOST}"),
+        (f"sip:plain@{HOST.upper()}", f"plain@{HOST}"),
+        (f"sip:plain@{HOST}.", f"plain@{HOST}"),
+        (f"sip:plain@{HOST};gr", f"plain@{HOST}"),
+        (f"sip:plain@{HOST};gr=bar", f"plain@{HOST}/bar"),
+        (f"sip:plain@{HOST};x=y;gr=bar;z", f"plain@{HOST}/bar"),
+        (f"sip:plain@{HOST};GR=bar", f"plain@{HOST}/bar"),
+        (f"im:plain@{HOST}", f"plain@{HOST}"),
+        (f"sip:{HOST}", HOST),
+        (f"sips:plain@{HOST}", f"plain@{HOST}"),
+    ],
+)
 def test_what_is_left_of_a_uri(bridge: Bridge, uri: str, jid: str) -> None:
     assert asyncio.run(seen(bridge, uri))[0] == jid
 
@@ -133,6 +160,7 @@ def test_a_localpart_is_a_sip_user(bridge: Bridge, _user: str, local: str, back:
             assert start_line(request) == f"MESSAGE sip:{back}@{HOST} SIP/2.0"
             assert request.header("To") == f"<sip:{back}@{HOST}>"
             assert request.header("From").startswith("<sip:u0@xmpp.test;gr=lab>;tag=")
+
     asyncio.run(talk())
 
 
@@ -140,12 +168,14 @@ def test_a_localpart_is_a_sip_user(bridge: Bridge, _user: str, local: str, back:
 @pytest.mark.parametrize(("value", "resource"), DEVICES)
 def test_a_resource_is_a_device(bridge: Bridge, value: str, resource: str) -> None:
     """Of the recipient in Request-URI and To, of the sender in From; always inside the angle brackets."""
+
     async def talk() -> None:
         async with bridge.phone() as phone, bridge.user("u0", escaped(resource)) as juliet:
             request = await from_client(phone, juliet, "<body>hi</body>", to=escaped(f"dev@{HOST}/{resource}"))
             assert start_line(request) == f"MESSAGE sip:dev@{HOST};gr={value} SIP/2.0"
             assert request.header("To") == f"<sip:dev@{HOST};gr={value}>"
             assert request.header("From").startswith(f"<sip:u0@xmpp.test;gr={value}>;tag=")
+
     asyncio.run(talk())
 
 
@@ -155,6 +185,7 @@ def test_the_first_slash_ends_the_address_and_the_first_at_sign_the_localpart(br
         async with both(bridge) as (phone, juliet):
             request = await from_client(phone, juliet, "<body>hi</body>", to=f"a@{HOST}/c@d/e")
             assert start_line(request) == f"MESSAGE sip:a@{HOST};gr=c%40d/e SIP/2.0"
+
     asyncio.run(talk())
 
 
@@ -163,6 +194,7 @@ def test_a_domain_is_written_to_as_a_domain(bridge: Bridge) -> None:
     async def talk() -> None:
         async with both(bridge) as (phone, juliet):
             assert start_line(await from_client(phone, juliet, "<body>hi</body>", to=HOST)) == f"MESSAGE sip:{HOST} SIP/2.0"
+
     asyncio.run(talk())
 
 
@@ -174,20 +206,33 @@ def test_a_second_spelling_of_a_localpart_is_nobody(bridge: Bridge, local: str) 
             error = error_of(await refused_stanza(juliet, "<body>never</body>", to=f"{local}@{HOST}"))
             assert error[:2] == ("cancel", "item-not-found")
             assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
+
     asyncio.run(talk())
 
 
 # -- there and back ----------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("ADDR-17", "ADDR-26", "SEC-14")
-@pytest.mark.parametrize("user", [
-    "a..b.", "%61%2E%2Eb.", "c%3A%5C5commas", "at&t", "at%26t", "semi;colon,comma", "semi%3Bcolon%2Ccomma", "%D0%B6",
-])
+@pytest.mark.parametrize(
+    "user",
+    [
+        "a..b.",
+        "%61%2E%2Eb.",
+        "c%3A%5C5commas",
+        "at&t",
+        "at%26t",
+        "semi;colon,comma",
+        "semi%3Bcolon%2Ccomma",
+        "%D0%B6",
+    ],
+)
 def test_an_answer_reaches_who_wrote(bridge: Bridge, user: str) -> None:
     """juliet answers to the address that she saw; the phone sees its own user part, but for needless escapes."""
+
     async def talk() -> tuple[str, str]:
         async with both(bridge) as (phone, juliet):
             sender = (await from_phone(phone, juliet, b"hi", sender=f"sip:{user}@{HOST}")).get("from", "")
             return sender, start_line(await from_client(phone, juliet, "<body>yes</body>", to=escaped(sender)))
+
     _, line = asyncio.run(talk())
     plain = user.replace("%61", "a").replace("%2E", ".").replace("%26", "&").replace("%3B", ";").replace("%2C", ",")
     assert line == f"MESSAGE sip:{plain}@{HOST} SIP/2.0"
@@ -197,6 +242,7 @@ def test_an_answer_reaches_who_wrote(bridge: Bridge, user: str) -> None:
 @pytest.fixture(scope="module")
 def abroad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     """A SIP domain with letters beyond ASCII, as the configuration may write it."""
+
     class Server(Prosody):
         def __init__(self, work: Path, **more: object) -> None:
             super().__init__(work, **(more | {"components": {"bücher.test": SECRET}}))  # type: ignore[arg-type]
@@ -214,4 +260,5 @@ def test_a_domain_is_ascii_on_the_sip_side_and_letters_on_the_other(abroad: Brid
             request = await from_client(phone, juliet, "<body>hi</body>", to="mira@bücher.test")
             assert start_line(request) == "MESSAGE sip:mira@xn--bcher-kva.test SIP/2.0"
             assert request.header("To") == "<sip:mira@xn--bcher-kva.test>"
+
     asyncio.run(talk())

@@ -4,6 +4,7 @@ The rows are written down here from the RFC, not read from the gateway's own tab
 that a status after which the gateway would try again is told at once; it also serves an XMPP domain for which the test itself
 speaks, so that errors can come from a bare JID.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -50,24 +51,39 @@ STATUSES = {
     505: ("not-acceptable", "modify"), 513: ("policy-violation", "modify"), 600: ("recipient-unavailable", "wait"),
     603: ("recipient-unavailable", "wait"), 604: ("item-not-found", "cancel"), 606: ("not-acceptable", "modify"),
 }  # fmt: skip
-CLASSES = {"3xx": ("redirect", "modify", (304, 399)), "4xx": ("bad-request", "modify", (412, 417, 494, 499)),
-           "5xx": ("internal-server-error", "cancel", (555, 580, 599)), "6xx": ("recipient-unavailable", "wait", (607, 608, 699))}
+CLASSES = {
+    "3xx": ("redirect", "modify", (304, 399)),
+    "4xx": ("bad-request", "modify", (412, 417, 494, 499)),
+    "5xx": ("internal-server-error", "cancel", (555, 580, 599)),
+    "6xx": ("recipient-unavailable", "wait", (607, 608, 699)),
+}
 TRIED_AGAIN = {408, 480, 486, 500, 503, 504}
 """After these the gateway tries again (REL-11), unless nothing is kept for the domain."""
 
 # RFC 7247 section 7.1: number, condition, type, status from a full JID, status from a bare JID.
 CONDITIONS = [
-    ("ERR-X01", "bad-request", "modify", 400, 400), ("ERR-X02", "conflict", "cancel", 400, 400),
-    ("ERR-X03", "feature-not-implemented", "cancel", 405, 501), ("ERR-X04", "forbidden", "auth", 403, 603),
-    ("ERR-X05", "gone", "cancel", 410, 410), ("ERR-X06", "internal-server-error", "cancel", 500, 500),
-    ("ERR-X07", "item-not-found", "cancel", 404, 604), ("ERR-X08", "jid-malformed", "modify", 400, 400),
-    ("ERR-X09", "not-acceptable", "modify", 406, 606), ("ERR-X10", "not-allowed", "cancel", 403, 403),
-    ("ERR-X11", "not-authorized", "auth", 401, 401), ("ERR-X12", "policy-violation", "modify", 403, 403),
-    ("ERR-X13", "recipient-unavailable", "wait", 480, 600), ("ERR-X14", "redirect", "modify", 480, 480),
-    ("ERR-X15", "registration-required", "auth", 407, 407), ("ERR-X16", "remote-server-not-found", "cancel", 404, 404),
-    ("ERR-X17", "remote-server-timeout", "wait", 408, 408), ("ERR-X18", "resource-constraint", "wait", 500, 500),
-    ("ERR-X19", "service-unavailable", "cancel", 403, 403), ("ERR-X20", "subscription-required", "auth", 400, 400),
-    ("ERR-X21", "undefined-condition", "cancel", 400, 400), ("ERR-X22", "unexpected-request", "wait", 400, 400),
+    ("ERR-X01", "bad-request", "modify", 400, 400),
+    ("ERR-X02", "conflict", "cancel", 400, 400),
+    ("ERR-X03", "feature-not-implemented", "cancel", 405, 501),
+    ("ERR-X04", "forbidden", "auth", 403, 603),
+    ("ERR-X05", "gone", "cancel", 410, 410),
+    ("ERR-X06", "internal-server-error", "cancel", 500, 500),
+    ("ERR-X07", "item-not-found", "cancel", 404, 604),
+    ("ERR-X08", "jid-malformed", "modify", 400, 400),
+    ("ERR-X09", "not-acceptable", "modify", 406, 606),
+    ("ERR-X10", "not-allowed", "cancel", 403, 403),
+    ("ERR-X11", "not-authorized", "auth", 401, 401),
+    ("ERR-X12", "policy-violation", "modify", 403, 403),
+    ("ERR-X13", "recipient-unavailable", "wait", 480, 600),
+    ("ERR-X14", "redirect", "modify", 480, 480),
+    ("ERR-X15", "registration-required", "auth", 407, 407),
+    ("ERR-X16", "remote-server-not-found", "cancel", 404, 404),
+    ("ERR-X17", "remote-server-timeout", "wait", 408, 408),
+    ("ERR-X18", "resource-constraint", "wait", 500, 500),
+    ("ERR-X19", "service-unavailable", "cancel", 403, 403),
+    ("ERR-X20", "subscription-required", "auth", 400, 400),
+    ("ERR-X21", "undefined-condition", "cancel", 400, 400),
+    ("ERR-X22", "unexpected-request", "wait", 400, 400),
 ]
 
 
@@ -77,8 +93,14 @@ def at_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     names = dict.fromkeys((*domains, PEOPLE, STRANGERS), SECRET)
     users = {f"u{number}": PASSWORD for number in range(4)}
     with Prosody(work / "server", users=users, components=names) as server:
-        gateway = Stoxgate(work / "gateway", component_port=server.component_port, next_hop=f"sip:127.0.0.1:{phone}", sip_domains=domains,
-                           xmpp_domains=("xmpp.test", PEOPLE), tables=ROUTES.format(dead=free_port()))
+        gateway = Stoxgate(
+            work / "gateway",
+            component_port=server.component_port,
+            next_hop=f"sip:127.0.0.1:{phone}",
+            sip_domains=domains,
+            xmpp_domains=("xmpp.test", PEOPLE),
+            tables=ROUTES.format(dead=free_port()),
+        )
         with gateway:
             for _ in domains[1:]:
                 gateway.wait_for('"event": "component link is up"')
@@ -111,19 +133,24 @@ async def nothing_more(end: wire.XmppEnd) -> None:
     assert [stanza for stanza in end.stanzas.waiting if b"<message" in stanza] == []
 
 
-@pytest.mark.parametrize(("status", "condition", "kind"), [
-    pytest.param(status, *row, marks=pytest.mark.requirement(f"ERR-S{status}")) for status, row in STATUSES.items() if status != 301
-])
+@pytest.mark.parametrize(
+    ("status", "condition", "kind"),
+    [pytest.param(status, *row, marks=pytest.mark.requirement(f"ERR-S{status}")) for status, row in STATUSES.items() if status != 301],
+)
 def test_a_status_becomes_its_condition(at_once: Bridge, status: int, condition: str, kind: str) -> None:
     stanza = asyncio.run(answered(at_once, status, f"Reason {status}"))
     assert error_of(stanza) == (kind, condition, f"Reason {status}", "")
 
 
 @pytest.mark.requirement("ERR-07")
-@pytest.mark.parametrize(("status", "condition", "kind"), [
-    pytest.param(status, condition, kind, marks=pytest.mark.requirement(f"ERR-S{name}"))
-    for name, (condition, kind, statuses) in CLASSES.items() for status in statuses
-])
+@pytest.mark.parametrize(
+    ("status", "condition", "kind"),
+    [
+        pytest.param(status, condition, kind, marks=pytest.mark.requirement(f"ERR-S{name}"))
+        for name, (condition, kind, statuses) in CLASSES.items()
+        for status in statuses
+    ],
+)
 def test_a_status_without_a_row_becomes_the_condition_of_its_class(at_once: Bridge, status: int, condition: str, kind: str) -> None:
     assert error_of(asyncio.run(answered(at_once, status)))[:3] == (kind, condition, "Because")
 
@@ -144,6 +171,7 @@ def test_an_error_about_a_stanza_without_an_id_has_none(at_once: Bridge) -> None
             silent(phone)
             respond(phone, await from_client(phone, juliet, "<body>hi</body>", to=f"no.id@{KEPT}"), 404)
             return fromstring(await juliet.message())
+
     stanza = asyncio.run(talk())
     assert not stanza.get("id")
     assert (stanza.get("from"), stanza.get("to")) == (f"no.id@{KEPT}", "u0@xmpp.test/lab")
@@ -158,6 +186,7 @@ def test_an_error_comes_from_the_device_that_was_written_to(at_once: Bridge) -> 
             assert start_line(request) == f"MESSAGE sip:dev@{KEPT};gr=desk SIP/2.0"
             respond(phone, request, 404)
             return fromstring(await juliet.message())
+
     assert asyncio.run(talk()).get("from") == f"dev@{KEPT}/desk"
 
 
@@ -165,6 +194,7 @@ def test_an_error_comes_from_the_device_that_was_written_to(at_once: Bridge) -> 
 @pytest.mark.parametrize("statuses", [(100, 200), (183, 202), (199, 299), (200,), (202,)], ids=str)
 def test_no_other_answer_becomes_a_stanza(at_once: Bridge, statuses: tuple[int, ...]) -> None:
     """The lane of a recipient keeps its order, so an error for the first message would come before the one for the second."""
+
     async def talk() -> Element:
         async with both(at_once) as (phone, juliet):
             silent(phone)
@@ -176,30 +206,41 @@ def test_no_other_answer_becomes_a_stanza(at_once: Bridge, statuses: tuple[int, 
             stanza = fromstring(await juliet.message())
             await nothing_more(juliet)
             return stanza
+
     assert asyncio.run(talk()).get("id") == "second"
 
 
 @pytest.mark.requirement("ERR-03")
-@pytest.mark.parametrize(("reason", "text"), [
-    ("", ""), ("Nicht erreichbar: für heute", "Nicht erreichbar: für heute"), ("<b>&amp;]]>", "<b>&amp;]]>"), ("x" * 500, "x" * 128),
-    ("tab\there", "tab here"), ("bell\x07", "bell\ufffd"),
-])
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("", ""),
+        ("Nicht erreichbar: für heute", "Nicht erreichbar: für heute"),
+        ("<b>&amp;]]>", "<b>&amp;]]>"),
+        ("x" * 500, "x" * 128),
+        ("tab\there", "tab here"),
+        ("bell\x07", "bell\ufffd"),
+    ],
+)
 def test_the_reason_phrase_becomes_the_text(at_once: Bridge, reason: str, text: str) -> None:
     assert error_of(asyncio.run(answered(at_once, 404, reason)))[2] == text
 
 
 @pytest.mark.requirement("ERR-14", "ERR-S301")
-@pytest.mark.parametrize(("status", "contact", "expected"), [
-    (301, "<sip:new@stoxgate.test>", ("cancel", "gone", "xmpp:new@stoxgate.test")),
-    (301, "<sip:u1@xmpp.test;transport=tcp>", ("cancel", "gone", "xmpp:u1@xmpp.test")),
-    (301, "<sip:o'malley@stoxgate.test>", ("cancel", "gone", r"xmpp:o%5C27malley@stoxgate.test")),
-    (301, "<sip:far@elsewhere.test>", ("cancel", "gone", "sip:far@elsewhere.test")),
-    (301, "<tel:+12015550123>", ("cancel", "gone", "tel:+12015550123")),
-    (301, "", ("cancel", "item-not-found", "")),
-    (302, "<sip:new@stoxgate.test>;expires=60", ("modify", "redirect", "xmpp:new@stoxgate.test")),
-    (302, "", ("modify", "redirect", "")),
-    (410, "<sip:new@stoxgate.test>", ("cancel", "gone", "")),
-])
+@pytest.mark.parametrize(
+    ("status", "contact", "expected"),
+    [
+        (301, "<sip:new@stoxgate.test>", ("cancel", "gone", "xmpp:new@stoxgate.test")),
+        (301, "<sip:u1@xmpp.test;transport=tcp>", ("cancel", "gone", "xmpp:u1@xmpp.test")),
+        (301, "<sip:o'malley@stoxgate.test>", ("cancel", "gone", r"xmpp:o%5C27malley@stoxgate.test")),
+        (301, "<sip:far@elsewhere.test>", ("cancel", "gone", "sip:far@elsewhere.test")),
+        (301, "<tel:+12015550123>", ("cancel", "gone", "tel:+12015550123")),
+        (301, "", ("cancel", "item-not-found", "")),
+        (302, "<sip:new@stoxgate.test>;expires=60", ("modify", "redirect", "xmpp:new@stoxgate.test")),
+        (302, "", ("modify", "redirect", "")),
+        (410, "<sip:new@stoxgate.test>", ("cancel", "gone", "")),
+    ],
+)
 def test_a_moved_recipient(at_once: Bridge, status: int, contact: str, expected: tuple[str, str, str]) -> None:
     kind, condition, _, address = error_of(asyncio.run(answered(at_once, status, headers=f"Contact: {contact}\r\n" if contact else "")))
     assert (kind, condition, address) == expected
@@ -223,6 +264,7 @@ def test_a_dead_next_hop_is_a_time_out(at_once: Bridge) -> None:
     async def talk() -> Element:
         async with at_once.user("u0") as juliet:
             return await refused_stanza(juliet, "<body>hi</body>", to=f"s0@{DEAD}")
+
     assert error_of(asyncio.run(talk()))[:2] == ("wait", "remote-server-timeout")
 
 
@@ -235,8 +277,10 @@ async def failed(it: Bridge, name: str, error: str, *, device: str = "", times: 
         stanza = fromstring(await juliet.message())
         assert stanza.get("from") == f"{name}@{KEPT}"
         for _ in range(times):
-            juliet.send(f"<message type='error' from='juliet@{PEOPLE}{device}' to='{name}@{KEPT}' id='{stanza.get('id')}'>"
-                        f"{error}</message>".encode())
+            juliet.send(
+                f"<message type='error' from='juliet@{PEOPLE}{device}' to='{name}@{KEPT}' id='{stanza.get('id')}'>"
+                f"{error}</message>".encode()
+            )
         report = await romeo.requests.next()
         # A second report would come before what the same sender is told of a second message.
         sent = await romeo.request(f"sip:juliet@{PEOPLE}", f"sip:{name}@{KEPT}", b"again")
@@ -255,9 +299,9 @@ def error(condition: str, kind: str, text: str = "", address: str = "") -> str:
 
 @pytest.mark.requirement("ERR-08", "IMSG-23")
 @pytest.mark.parametrize("device", ["/lab", ""], ids=["full", "bare"])
-@pytest.mark.parametrize(("condition", "kind", "full", "bare"), [
-    pytest.param(*row, marks=pytest.mark.requirement(number)) for number, *row in CONDITIONS
-])
+@pytest.mark.parametrize(
+    ("condition", "kind", "full", "bare"), [pytest.param(*row, marks=pytest.mark.requirement(number)) for number, *row in CONDITIONS]
+)
 def test_a_condition_is_told_with_its_status(at_once: Bridge, condition: str, kind: str, full: int, bare: int, device: str) -> None:
     name = f"{condition}.{'full' if device else 'bare'}"
     report = asyncio.run(failed(at_once, name, error(condition, kind, f"because of {condition}"), device=device))
@@ -270,22 +314,35 @@ def test_a_condition_is_told_with_its_status(at_once: Bridge, condition: str, ki
 
 
 @pytest.mark.requirement("ERR-06")
-@pytest.mark.parametrize("content", [
-    f"<error type='wait'><future-thing xmlns='{STANZAS}'/></error>", "<error type='cancel'/>", "<error/>", "",
-    "<error type='cancel'><item-not-found xmlns='urn:elsewhere'/></error>",
-    f"<x xmlns='urn:x'><error><gone xmlns='{STANZAS}'/></error></x>",
-], ids=["future", "empty", "bare", "none", "namespace", "depth"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"<error type='wait'><future-thing xmlns='{STANZAS}'/></error>",
+        "<error type='cancel'/>",
+        "<error/>",
+        "",
+        "<error type='cancel'><item-not-found xmlns='urn:elsewhere'/></error>",
+        f"<x xmlns='urn:x'><error><gone xmlns='{STANZAS}'/></error></x>",
+    ],
+    ids=["future", "empty", "bare", "none", "namespace", "depth"],
+)
 def test_an_error_without_a_known_condition_is_400(at_once: Bridge, content: str, request: pytest.FixtureRequest) -> None:
     report = asyncio.run(failed(at_once, f"odd.{request.node.callspec.id}", content))
     assert b": 400 Bad Request" in report.body
 
 
 @pytest.mark.requirement("ERR-13")
-@pytest.mark.parametrize(("condition", "address", "status", "contact"), [
-    ("gone", f"xmpp:new@{PEOPLE}", 301, f"sip:new@{PEOPLE}"), ("redirect", "xmpp:u1@xmpp.test", 302, "sip:u1@xmpp.test"),
-    ("gone", "xmpp:o%5C27malley@xmpp.test?message", 301, "sip:o'malley@xmpp.test"),
-    ("gone", "mailto:juliet@example.org", 410, ""), ("redirect", "xmpp:far@elsewhere.test", 480, ""), ("gone", "xmpp:", 410, ""),
-])
+@pytest.mark.parametrize(
+    ("condition", "address", "status", "contact"),
+    [
+        ("gone", f"xmpp:new@{PEOPLE}", 301, f"sip:new@{PEOPLE}"),
+        ("redirect", "xmpp:u1@xmpp.test", 302, "sip:u1@xmpp.test"),
+        ("gone", "xmpp:o%5C27malley@xmpp.test?message", 301, "sip:o'malley@xmpp.test"),
+        ("gone", "mailto:juliet@example.org", 410, ""),
+        ("redirect", "xmpp:far@elsewhere.test", 480, ""),
+        ("gone", "xmpp:", 410, ""),
+    ],
+)
 def test_where_somebody_has_gone(at_once: Bridge, condition: str, address: str, status: int, contact: str) -> None:
     name = f"moved{status}.{len(address)}"
     text = asyncio.run(failed(at_once, name, error(condition, "cancel", address=address))).body.decode()
@@ -300,10 +357,15 @@ def test_a_recipient_who_blocks_the_sender_is_403(at_once: Bridge) -> None:
 
 
 @pytest.mark.requirement("ERR-03", "SEC-18")
-@pytest.mark.parametrize(("said", "told"), [
-    ("one\ntwo&#13;&#10;Via: x", "one two Via: x"), ("a &lt;b&gt; &quot;c&quot; 100% #1", 'a <b> "c" 100% #1'),
-    ("für immer", "für immer"), ("&#x85;", "\ufffd"),
-])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("one\ntwo&#13;&#10;Via: x", "one two Via: x"),
+        ("a &lt;b&gt; &quot;c&quot; 100% #1", 'a <b> "c" 100% #1'),
+        ("für immer", "für immer"),
+        ("&#x85;", "\ufffd"),
+    ],
+)
 def test_the_text_of_an_error_is_one_line_of_the_report(at_once: Bridge, said: str, told: str) -> None:
     report = asyncio.run(failed(at_once, f"text{len(said)}", error("item-not-found", "cancel", said)))
     assert report.body.decode().endswith(f": 604 Does Not Exist Anywhere ({told})")
@@ -324,6 +386,7 @@ def test_an_error_for_nothing_that_was_sent_is_silence(at_once: Bridge, content:
             juliet.send(f"<message from='juliet@{PEOPLE}' to='s0@{KEPT}'><body>fence</body></message>".encode())
             assert (await romeo.requests.next()).body == b"fence"
             assert [stanza for stanza in juliet.stanzas.waiting if b"<message" in stanza] == []
+
     asyncio.run(talk())
 
 
@@ -339,6 +402,7 @@ def test_somebody_else_cannot_say_that_a_message_failed(at_once: Bridge) -> None
             juliet.send(f"<message from='juliet@{PEOPLE}' to='s0@{KEPT}'><body>fence</body></message>".encode())
             assert (await romeo.requests.next()).body == b"fence"
             assert romeo.requests.waiting == []
+
     asyncio.run(talk())
 
 
@@ -346,10 +410,12 @@ def test_somebody_else_cannot_say_that_a_message_failed(at_once: Bridge) -> None
 @pytest.mark.requirement("ERR-09")
 def test_who_exists_and_who_does_not_cannot_be_told_apart(at_once: Bridge) -> None:
     """u3 has an account and is not there; nobody has none. The server says service-unavailable for both, and so does the report."""
+
     async def report(user: str) -> str:
         async with at_once.phone() as romeo:
             assert (await romeo.request(f"sip:{user}@xmpp.test", f"sip:s0@{KEPT}", b"hello")).status == 202
             return (await romeo.requests.next()).body.decode().replace(f"{user}@", "someone@")
+
     first, second = asyncio.run(report("u3")), asyncio.run(report("nobody"))
     assert first == second
     assert ": 403 Forbidden" in first
@@ -364,17 +430,21 @@ def test_a_stranger_on_the_xmpp_side_learns_nothing(at_once: Bridge) -> None:
                 stranger.send(f"<message from='x@{STRANGERS}' to='{target}' id='n1'><body>hi</body></message>".encode())
                 seen.append(error_of(fromstring(await stranger.message())))
             return seen
+
     seen = asyncio.run(talk())
     assert seen[0][:2] == ("auth", "forbidden")
     assert len(set(seen)) == 1
 
 
 @pytest.mark.requirement("ERR-10")
-@pytest.mark.parametrize(("method", "body_type", "extra", "status", "header"), [
-    ("SUBSCRIBE", "", "Event: presence\r\n", 405, "Allow: MESSAGE, OPTIONS, CANCEL"),
-    ("MESSAGE", "image/png", "", 415, "Accept: text/plain, message/cpim"),
-    ("MESSAGE", "text/plain", "Require: rel99, foo\r\n", 420, "Unsupported: rel99, foo"),
-])
+@pytest.mark.parametrize(
+    ("method", "body_type", "extra", "status", "header"),
+    [
+        ("SUBSCRIBE", "", "Event: presence\r\n", 405, "Allow: MESSAGE, OPTIONS, CANCEL"),
+        ("MESSAGE", "image/png", "", 415, "Accept: text/plain, message/cpim"),
+        ("MESSAGE", "text/plain", "Require: rel99, foo\r\n", 420, "Unsupported: rel99, foo"),
+    ],
+)
 def test_a_refusal_brings_what_its_status_needs(bridge: Bridge, method: str, body_type: str, extra: str, status: int, header: str) -> None:
     async def talk() -> bytes:
         async with bridge.phone() as phone:
@@ -382,6 +452,7 @@ def test_a_refusal_brings_what_its_status_needs(bridge: Bridge, method: str, bod
             data = data.replace(b"MESSAGE", method.encode()).replace(b"Content-Type: a/b\r\n", b"")
             phone.send(branch, data)
             return await phone.responses.next()
+
     response = asyncio.run(talk())
     assert response.startswith(f"SIP/2.0 {status} ".encode())
     assert f"\r\n{header}\r\n".encode() in response

@@ -1,4 +1,5 @@
 """ICPIM: message/cpim from and to the SIP side, through the whole bridge (RFC 3862, RFC 3922 section 4)."""
+
 from __future__ import annotations
 
 import asyncio
@@ -66,10 +67,16 @@ def test_the_time_of_message_cpim_is_a_delay_and_its_content_id_nothing(bridge: 
 
 
 @pytest.mark.requirement("ICPIM-29", "ICPIM-28")
-@pytest.mark.parametrize(("inner", "status"), [
-    ("Content-Type: text/plain; charset=us-ascii", 202), ("Content-Type: text/plain; charset=UTF-8", 202), ("Content-Type: text/html", 415),
-    ("Content-Type: image/png", 415), ("Content-Type: text/plain; charset=x-nope", 415),
-])
+@pytest.mark.parametrize(
+    ("inner", "status"),
+    [
+        ("Content-Type: text/plain; charset=us-ascii", 202),
+        ("Content-Type: text/plain; charset=UTF-8", 202),
+        ("Content-Type: text/html", 415),
+        ("Content-Type: image/png", 415),
+        ("Content-Type: text/plain; charset=x-nope", 415),
+    ],
+)
 def test_what_message_cpim_may_hold(bridge: Bridge, inner: str, status: int) -> None:
     if status == 202:
         assert to_client(bridge, cpim(inner=inner), "message/cpim").findtext("body") == "Hello"
@@ -95,19 +102,27 @@ def test_the_escapes_of_rfc_3922_are_plain_characters(bridge: Bridge) -> None:
 @pytest.fixture(scope="module")
 def wrapping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     """A bridge whose next hop wants message/cpim, that answers 200 and marks messages as chat."""
-    with start(tmp_path_factory.mktemp("wrapping"), tables='[[route]]\ndomain = "*"\ncpim = "always"\n',
-               sections={"sip": "accepted_status = 200", "xmpp": 'pager_type = "chat"'}) as it:
+    with start(
+        tmp_path_factory.mktemp("wrapping"),
+        tables='[[route]]\ndomain = "*"\ncpim = "always"\n',
+        sections={"sip": "accepted_status = 200", "xmpp": 'pager_type = "chat"'},
+    ) as it:
         yield it
 
 
 @pytest.mark.requirement("ICPIM-34", "ICPIM-10", "ICPIM-15")
 def test_a_route_can_ask_for_message_cpim(wrapping: Bridge) -> None:
-    request = to_phone(wrapping, f"<subject xml:lang='fr'>Midi</subject><subject>Noon</subject><body>für\nuns</body>"
-                                 f"<delay xmlns='{DELAY}' stamp='{OLD}'/>", "xml:lang='en' id='m1'", to="o\\27malley@stoxgate.test/desk")
+    request = to_phone(
+        wrapping,
+        f"<subject xml:lang='fr'>Midi</subject><subject>Noon</subject><body>für\nuns</body><delay xmlns='{DELAY}' stamp='{OLD}'/>",
+        "xml:lang='en' id='m1'",
+        to="o\\27malley@stoxgate.test/desk",
+    )
     assert request.header("Content-Type") == "message/cpim"
     assert request.body.decode() == (
         f"From: <im:u0@xmpp.test>\r\nTo: <im:o%27malley@stoxgate.test>\r\nDateTime: {OLD}\r\nSubject: Noon\r\nSubject:;lang=fr Midi\r\n"
-        "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Language: en\r\n\r\nfür\r\nuns")
+        "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Language: en\r\n\r\nfür\r\nuns"
+    )
 
 
 @pytest.mark.requirement("IMSG-22", "IMSG-04")
@@ -117,5 +132,6 @@ def test_the_two_switches_change_nothing_else(wrapping: Bridge) -> None:
             sent = await phone.request("sip:u0@xmpp.test", "sip:s0@stoxgate.test", b"x")
             assert sent.response.startswith(b"SIP/2.0 200 OK\r\n")
             return fromstring(await juliet.message())
+
     stanza = asyncio.run(talk())
     assert (stanza.get("type"), stanza.findtext("body")) == ("chat", "x")

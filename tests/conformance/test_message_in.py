@@ -1,4 +1,5 @@
 """MESSAGE from SIP to XMPP (RFC 3428 sections 4, 5, 7 and 9): what is accepted, how it is answered, and what the XMPP user is told."""
+
 from __future__ import annotations
 
 import asyncio
@@ -18,8 +19,10 @@ from tests.conformance.exchange import DELAY, LANG
 from tests.conformance.talk import Talk, conversation, rows, status_of
 
 pytestmark = pytest.mark.interop
-CPIM = (b"From: <im:someone@elsewhere.test>\r\nTo: <im:u0@xmpp.test>\r\nDateTime: 2026-02-03T09:16:00Z\r\nSubject: Lunch\r\n\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\n\r\nAt noon \xe2\x98\x95")
+CPIM = (
+    b"From: <im:someone@elsewhere.test>\r\nTo: <im:u0@xmpp.test>\r\nDateTime: 2026-02-03T09:16:00Z\r\nSubject: Lunch\r\n\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n\r\nAt noon \xe2\x98\x95"
+)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +232,10 @@ async def test_an_unknown_type_or_encoding_is_refused_with_what_is_known(it: Tal
 @pytest.mark.requirement("MSG-34", "MSG-90")
 @conversation()
 async def test_headers_that_a_message_does_not_have_are_ignored(it: Talk) -> None:
-    odd = ("Contact: <sip:elsewhere@192.0.2.1>\r\nAccept: application/none\r\nAccept-Encoding: gzip\r\nAccept-Language: tlh\r\n"
-           "Record-Route: <sip:proxy.test;lr>\r\n")
+    odd = (
+        "Contact: <sip:elsewhere@192.0.2.1>\r\nAccept: application/none\r\nAccept-Encoding: gzip\r\nAccept-Language: tlh\r\n"
+        "Record-Route: <sip:proxy.test;lr>\r\n"
+    )
     answer = await it.asks(it.request(extra=odd))
     assert status_of(answer) == 202
     assert not {"accept", "accept-encoding", "accept-language", "contact", "record-route"} & names(answer)
@@ -282,9 +287,11 @@ async def test_content_length_bounds_a_datagram(it: Talk) -> None:
 @pytest.mark.requirement("MSG-39")
 @conversation()
 async def test_compact_headers(it: Talk) -> None:
-    request = (f"MESSAGE {it.to} SIP/2.0\r\nv: SIP/2.0/UDP 127.0.0.1:{it.phone.port};branch=z9hG4bKc{it.romeo};rport\r\n"
-               f"Max-Forwards: 70\r\nf: <{it.sip}>;tag=c\r\nt: <{it.to}>\r\ni: compact.{it.romeo}\r\nCSeq: 7 MESSAGE\r\nk: path\r\n"
-               "m: <sip:x@192.0.2.1>\r\no: none\r\ns: Terse\r\ne: identity\r\nc: text/plain;charset=ISO-8859-1\r\nl: 4\r\n\r\n").encode()
+    request = (
+        f"MESSAGE {it.to} SIP/2.0\r\nv: SIP/2.0/UDP 127.0.0.1:{it.phone.port};branch=z9hG4bKc{it.romeo};rport\r\n"
+        f"Max-Forwards: 70\r\nf: <{it.sip}>;tag=c\r\nt: <{it.to}>\r\ni: compact.{it.romeo}\r\nCSeq: 7 MESSAGE\r\nk: path\r\n"
+        "m: <sip:x@192.0.2.1>\r\no: none\r\ns: Terse\r\ne: identity\r\nc: text/plain;charset=ISO-8859-1\r\nl: 4\r\n\r\n"
+    ).encode()
     it.phone.put(request + b"tr\xe8s")
     mark = f"z9hG4bKc{it.romeo};".encode()
     assert status_of(await it.phone.responses.next(where=lambda response: mark in response)) == 202

@@ -3,6 +3,7 @@
 `routes` serves one SIP domain for each way a route can be set: once.test keeps nothing, cpim.test always gets message/cpim,
 trunk.test takes large messages over TCP, narrow.test is said to take them but has UDP only, gone.test is dead.
 """
+
 from __future__ import annotations
 
 import json
@@ -330,5 +331,3 @@ def connections(port: int) -> int:
     mark = re.compile(rf"^ *\d+: \S+ 0100007F:{port:04X} 01 ", re.M)
     with open("/proc/net/tcp") as table:
         return len(mark.findall(table.read()))
-
-

@@ -1,4 +1,5 @@
 """Every method but MESSAGE: OPTIONS says what a MESSAGE would meet, CANCEL and ACK end nothing, the others are not served."""
+
 from __future__ import annotations
 
 import pytest

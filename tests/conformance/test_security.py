@@ -3,6 +3,7 @@
 `guarded` knows three SIP peers by their address: TRUSTED may speak for every domain, LIMITED for stoxgate.test alone, and STRANGER is
 nobody. Behind `captured` stands an XMPP server that was taken over: it sends whatever a test wants, also what Prosody would not let pass.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -198,10 +199,10 @@ async def test_a_device_stays_one_value(it: Talk) -> None:
 async def test_no_text_from_sip_becomes_an_element(it: Talk) -> None:
     evil = "</body></message><message to='u1@xmpp.test'><body>evil"
     extra = f"Subject: {evil}\r\nContent-Language: en'><x/>\r\n"
-    request = it.request(extra=extra, body=evil.encode(), call_id=f"a<b>\"{it.romeo}", branch=f"z9hG4bK'{it.romeo}")
+    request = it.request(extra=extra, body=evil.encode(), call_id=f'a<b>"{it.romeo}', branch=f"z9hG4bK'{it.romeo}")
     assert status_of(await it.asks(request)) == 202
     heard = fromstring(await it.hears())
-    assert [heard.findtext(f"{{*}}{name}") for name in ("body", "subject", "thread")] == [evil, evil, f"a<b>\"{it.romeo}"]
+    assert [heard.findtext(f"{{*}}{name}") for name in ("body", "subject", "thread")] == [evil, evil, f'a<b>"{it.romeo}']
     assert (heard.get("id"), heard.get("to")) == (f"'{it.romeo}", "u0@xmpp.test")
     await it.hears_nothing()
 
@@ -419,6 +420,7 @@ ODD = "&#9;&#133;&#8232;&#127;"
 
 def leaves(it: Captured, stanza: str) -> list[bytes]:
     """The requests that leave because of a stanza; a second stanza behind it shows when that is known."""
+
     async def talk() -> list[bytes]:
         async with wire.sip("udp", target=it.gateway.address, port=it.phone_port) as phone:
             it.server.send(stanza)

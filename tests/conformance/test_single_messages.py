@@ -1,4 +1,5 @@
 """IMSG: one message in, one message out, field by field, through the whole bridge (RFC 7572)."""
+
 from __future__ import annotations
 
 import asyncio
@@ -44,7 +45,15 @@ def test_a_stanza_is_one_message_outside_any_dialog(bridge: Bridge) -> None:
     names = [line.partition(":")[0] for line in lines[1:]]
     # The server says the language of the client's stream.
     assert [name for name in names if name != "Content-Language"] == [
-        "Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Content-Type", "Content-Length"]
+        "Via",
+        "Max-Forwards",
+        "From",
+        "To",
+        "Call-ID",
+        "CSeq",
+        "Content-Type",
+        "Content-Length",
+    ]
     assert re.fullmatch(r"SIP/2.0/UDP 127.0.0.1:[0-9]+;branch=z9hG4bK[0-9a-f]{16}(;rport)?", request.header("Via"))
     assert request.header("Max-Forwards") == "70"
     assert re.fullmatch(r"<sip:u0@xmpp.test;gr=lab>;tag=[0-9a-f]+", request.header("From"))
@@ -69,22 +78,30 @@ def test_groupchat_has_no_way(bridge: Bridge) -> None:
             error = await refused_stanza(juliet, "<body>never</body>", to="s0@stoxgate.test", attributes="type='groupchat' id='g1'")
             assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
             return error
+
     stanza = asyncio.run(talk())
     assert error_of(stanza)[:2] == ("cancel", "service-unavailable")
     assert (stanza.get("id"), stanza.get("from")) == ("g1", "s0@stoxgate.test")
 
 
 @pytest.mark.requirement("IMSG-07", "IMSG-08", "SEC-08")
-@pytest.mark.parametrize("content", [
-    "<active xmlns='http://jabber.org/protocol/chatstates'/>", "<body/>", "<thread>t</thread>", "<subject/>",
-    "<x xmlns='urn:x'><body xmlns='jabber:client'>deep</body></x>",
-    "<received xmlns='urn:xmpp:receipts' id='m1'/>",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<body/>",
+        "<thread>t</thread>",
+        "<subject/>",
+        "<x xmlns='urn:x'><body xmlns='jabber:client'>deep</body></x>",
+        "<received xmlns='urn:xmpp:receipts' id='m1'/>",
+    ],
+)
 def test_a_stanza_without_text_is_no_message(bridge: Bridge, content: str) -> None:
     async def talk() -> bytes:
         async with both(bridge) as (phone, juliet):
             juliet.send(f"<message to='s0@stoxgate.test' id='n1'>{content}</message>".encode())
             return (await from_client(phone, juliet, "<body>after</body>")).body
+
     assert asyncio.run(talk()) == b"after"
 
 
@@ -97,23 +114,31 @@ def test_nothing_of_other_children_is_in_the_request(bridge: Bridge) -> None:
 
 
 @pytest.mark.requirement("IMSG-06", "IMSG-13")
-@pytest.mark.parametrize(("content", "attributes", "body", "language"), [
-    ("<body>Ahoj</body>", "xml:lang='cs'", b"Ahoj", "cs"),
-    ("<body xml:lang='en'>Hello</body><body xml:lang='cs'>Ahoj</body>", "xml:lang='cs'", b"Ahoj", "cs"),
-    ("<body xml:lang='fr'>Salut</body><body xml:lang='cs'>Ahoj</body>", "xml:lang='de'", b"Salut", "fr"),
-])
+@pytest.mark.parametrize(
+    ("content", "attributes", "body", "language"),
+    [
+        ("<body>Ahoj</body>", "xml:lang='cs'", b"Ahoj", "cs"),
+        ("<body xml:lang='en'>Hello</body><body xml:lang='cs'>Ahoj</body>", "xml:lang='cs'", b"Ahoj", "cs"),
+        ("<body xml:lang='fr'>Salut</body><body xml:lang='cs'>Ahoj</body>", "xml:lang='de'", b"Salut", "fr"),
+    ],
+)
 def test_one_body_of_several_in_its_language(bridge: Bridge, content: str, attributes: str, body: bytes, language: str) -> None:
     request = to_phone(bridge, content, attributes)
     assert (request.body, request.header("Content-Language")) == (body, language)
 
 
 @pytest.mark.requirement("IMSG-09", "SEC-18")
-@pytest.mark.parametrize(("content", "subject"), [
-    ("<subject>Lunch</subject>", "Lunch"), ("<subject>Überraschung \U0001f600</subject>", "Überraschung \U0001f600"),
-    ("<subject> a\n\tb&#13;&#10;&#13;&#10;MESSAGE sip:x SIP/2.0&#13;&#10;Via: x </subject>", "a b MESSAGE sip:x SIP/2.0 Via: x"),
-    ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Noon</subject>", "Noon"),
-    ("<subject/>", ""), ("<subject> \n </subject>", ""),
-])
+@pytest.mark.parametrize(
+    ("content", "subject"),
+    [
+        ("<subject>Lunch</subject>", "Lunch"),
+        ("<subject>Überraschung \U0001f600</subject>", "Überraschung \U0001f600"),
+        ("<subject> a\n\tb&#13;&#10;&#13;&#10;MESSAGE sip:x SIP/2.0&#13;&#10;Via: x </subject>", "a b MESSAGE sip:x SIP/2.0 Via: x"),
+        ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Noon</subject>", "Noon"),
+        ("<subject/>", ""),
+        ("<subject> \n </subject>", ""),
+    ],
+)
 def test_a_subject_is_one_header_line(bridge: Bridge, content: str, subject: str) -> None:
     request = to_phone(bridge, f"{content}<body>x</body>", "xml:lang='en'")
     assert request.header("Subject") == subject
@@ -128,7 +153,7 @@ def test_a_subject_alone_has_no_body(bridge: Bridge) -> None:
 
 
 @pytest.mark.requirement("IMSG-10")
-@pytest.mark.parametrize("thread", ["e0ffe42b28561960c6b12b944a092794b9683a38", "a84b4c76e66710@pc33.atlanta.test", "a(b)<c>:\\\"/[d]?{e}"])
+@pytest.mark.parametrize("thread", ["e0ffe42b28561960c6b12b944a092794b9683a38", "a84b4c76e66710@pc33.atlanta.test", 'a(b)<c>:\\"/[d]?{e}'])
 def test_a_thread_that_is_a_call_id_is_the_call_id(bridge: Bridge, thread: str) -> None:
     escaped = thread.replace("<", "&lt;")
     assert to_phone(bridge, f"<body>x</body><thread parent='p1'> {escaped} </thread>").header("Call-ID") == thread
@@ -138,6 +163,7 @@ def test_a_thread_that_is_a_call_id_is_the_call_id(bridge: Bridge, thread: str) 
 @pytest.mark.parametrize("thread", ["two words", "für \U0001f600", "a@b@c", "x&#10;Via: y", "a,b;c", "1234567890" * 18 + " "])
 def test_any_other_thread_comes_back_with_the_answer(bridge: Bridge, thread: str) -> None:
     """The Call-ID stands for the thread: the same for each message of it, and the answer that repeats it brings the thread back."""
+
     async def talk() -> None:
         async with both(bridge) as (phone, juliet):
             content = f"<body>x</body><thread>{thread}</thread>"
@@ -147,6 +173,7 @@ def test_any_other_thread_comes_back_with_the_answer(bridge: Bridge, thread: str
             assert re.fullmatch(r"[\w\-.!%*+`'~()<>:\\\"/\[\]?{}]+(@[\w\-.!%*+`'~()<>:\\\"/\[\]?{}]+)?", number, re.ASCII)
             assert len(number) <= 255
             assert (await answer_in(phone, juliet, number)).findtext("thread") == fromstring(f"<t>{thread}</t>").findtext(".", "").strip()
+
     asyncio.run(talk())
 
 
@@ -170,6 +197,7 @@ def test_messages_of_one_thread_share_all_but_the_number(bridge: Bridge) -> None
         async with both(bridge) as (phone, juliet):
             content = "<body>x</body><thread>rising</thread>"
             return [await from_client(phone, juliet, content, attributes="id='z9hG4bKmine'") for _ in range(3)]
+
     requests = asyncio.run(talk())
     numbers = [int(request.header("CSeq").split()[0]) for request in requests]
     assert numbers == sorted(set(numbers))
@@ -182,6 +210,7 @@ def test_messages_of_one_thread_share_all_but_the_number(bridge: Bridge) -> None
 @pytest.mark.requirement("IMSG-12", "IMSG-25")
 def test_each_answer_finds_its_stanza(bridge: Bridge) -> None:
     """Two messages are on their way at once, and are answered in the other order."""
+
     async def talk() -> list[tuple[str | None, str]]:
         async with both(bridge) as (phone, juliet):
             silent(phone)
@@ -194,6 +223,7 @@ def test_each_answer_finds_its_stanza(bridge: Bridge) -> None:
                 stanza = fromstring(await juliet.message())
                 found.append((stanza.get("id"), error_of(stanza)[1]))
             return found
+
     assert asyncio.run(talk()) == [("a2", "item-not-found"), ("a1", "not-acceptable")]
 
 
@@ -215,6 +245,7 @@ def test_1300_octets_are_sent_and_1301_are_not(bridge: Bridge) -> None:
             error = error_of(await refused_stanza(juliet, frame.format("x" * (room + 1)), to="s0@stoxgate.test"))
             assert error[:3] == ("modify", "policy-violation", "SIP MESSAGE limit is 1300 octets")
             assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
+
     asyncio.run(talk())
 
 
@@ -238,6 +269,7 @@ def test_one_message_at_a_time_for_one_address_and_in_order(bridge: Bridge) -> N
                 bodies.append(request.body)
                 respond(phone, request, 200, "OK")
             return bodies
+
     assert asyncio.run(talk()) == [str(number).encode() for number in range(8)]
 
 
@@ -251,6 +283,7 @@ def test_a_hundred_messages_each_way_keep_their_order(bridge: Bridge) -> None:
             there = [int((await phone.requests.next()).body) for _ in range(100)]
             back = [int(fromstring(await juliet.message()).findtext("body", "")) for _ in range(100)]
             assert there == back == list(range(100))
+
     asyncio.run(talk())
 
 
@@ -270,6 +303,7 @@ def test_the_answer_is_202_and_bare(bridge: Bridge) -> None:
             sent = await phone.request("sip:u0@xmpp.test", "sip:s0@stoxgate.test", b"x")
             await juliet.message()
             return sent.response
+
     head, _, body = asyncio.run(talk()).partition(b"\r\n\r\n")
     names = [line.partition(b":")[0] for line in head.split(b"\r\n")]
     assert names == [b"SIP/2.0 202 Accepted", b"Via", b"From", b"To", b"Call-ID", b"CSeq", b"Content-Length"]
@@ -287,6 +321,7 @@ def test_the_request_uri_decides_not_the_to(bridge: Bridge) -> None:
             phone.send(branch, data.replace(b"To: <sip:gw.stoxgate.test>", b"To: <sip:u0@xmpp.test>"))
             assert fromstring(await juliet.message()).get("to") == "u0@xmpp.test"
             return stanza.get("to", "")
+
     assert asyncio.run(talk()) == "u0@xmpp.test"
 
 
@@ -301,6 +336,7 @@ def test_the_call_id_is_the_thread(bridge: Bridge, number: str) -> None:
     async def talk() -> Element:
         async with both(bridge) as (phone, juliet):
             return await answer_in(phone, juliet, number)
+
     assert asyncio.run(talk()).findtext("thread") == number
 
 
@@ -314,6 +350,7 @@ def test_the_branch_is_the_id_however_often_the_request_comes(bridge: Bridge) ->
             first = fromstring(await juliet.message())
             assert first.get("id") == branch.decode().removeprefix("z9hG4bK")
             return await from_phone(phone, juliet, b"after")
+
     assert asyncio.run(talk()).findtext("body") == "after"
 
 
@@ -326,6 +363,7 @@ def test_a_branch_without_a_cookie_gives_a_digest(bridge: Bridge, branch: bytes)
             data = re.sub(rb";branch=[^;]*", branch, data)
             phone.put(data)
             return fromstring(await juliet.message()), data
+
     stanza, data = asyncio.run(talk())
     request = Received(data, 0.0)
     parts = (request.header("From").partition("tag=")[2], request.header("Call-ID"), "1", request.header("Via"))
@@ -341,33 +379,49 @@ def test_the_first_content_language_is_the_language(bridge: Bridge, header: str,
 
 
 @pytest.mark.requirement("IMSG-09")
-@pytest.mark.parametrize(("line", "subject"), [
-    ("Subject: Lunch", "Lunch"), ("s: Short", "Short"), ("Subject:   folded\r\n  twice\r\n\tover ", "folded twice over"),
-    ("Subject: für <b>&amp;", "für <b>&amp;"),
-])
+@pytest.mark.parametrize(
+    ("line", "subject"),
+    [
+        ("Subject: Lunch", "Lunch"),
+        ("s: Short", "Short"),
+        ("Subject:   folded\r\n  twice\r\n\tover ", "folded twice over"),
+        ("Subject: für <b>&amp;", "für <b>&amp;"),
+    ],
+)
 def test_the_subject(bridge: Bridge, line: str, subject: str) -> None:
     stanza = to_client(bridge, b"x", extra=f"{line}\r\n")
     assert [each.text for each in stanza.findall("subject")] == [subject]
 
 
 @pytest.mark.requirement("IMSG-16")
-@pytest.mark.parametrize(("content_type", "body"), [
-    ("text/plain", "für".encode()), ("text/plain;charset=utf-8", "für".encode()), ("text/plain; charset=\"UTF-8\"", "für".encode()),
-    ("Text/Plain;charset=iso-8859-1", b"f\xfcr"), ("text/plain;charset=utf-16", "für".encode("utf-16")),
-    ("text/plain;charset=koi8-r", b"f\x75r"),
-])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/plain", "für".encode()),
+        ("text/plain;charset=utf-8", "für".encode()),
+        ('text/plain; charset="UTF-8"', "für".encode()),
+        ("Text/Plain;charset=iso-8859-1", b"f\xfcr"),
+        ("text/plain;charset=utf-16", "für".encode("utf-16")),
+        ("text/plain;charset=koi8-r", b"f\x75r"),
+    ],
+)
 def test_charsets_of_a_body(bridge: Bridge, content_type: str, body: bytes) -> None:
     assert to_client(bridge, body, content_type).findtext("body") in ("für", "fur")
 
 
 @pytest.mark.requirement("IMSG-16", "IMSG-17", "IMSG-21")
-@pytest.mark.parametrize(("body", "content_type", "extra", "status", "header"), [
-    (b"x", "text/plain;charset=x-nope", "", 415, "Accept: text/plain, message/cpim"),
-    (b"x", "image/png", "", 415, "Accept: text/plain, message/cpim"), (b"x", "text/html", "", 415, "Accept: text/plain, message/cpim"),
-    (b"x", "text/plain", "Content-Encoding: gzip\r\n", 415, "Accept-Encoding: identity"),
-    (b"\xff\xfe", "text/plain", "", 400, "Content-Length: 0"), (b"a\xc0\x80b", "text/plain;charset=UTF-8", "", 400, "Content-Length: 0"),
-    (b"f\xfcr", "text/plain;charset=us-ascii", "", 400, "Content-Length: 0"),
-])
+@pytest.mark.parametrize(
+    ("body", "content_type", "extra", "status", "header"),
+    [
+        (b"x", "text/plain;charset=x-nope", "", 415, "Accept: text/plain, message/cpim"),
+        (b"x", "image/png", "", 415, "Accept: text/plain, message/cpim"),
+        (b"x", "text/html", "", 415, "Accept: text/plain, message/cpim"),
+        (b"x", "text/plain", "Content-Encoding: gzip\r\n", 415, "Accept-Encoding: identity"),
+        (b"\xff\xfe", "text/plain", "", 400, "Content-Length: 0"),
+        (b"a\xc0\x80b", "text/plain;charset=UTF-8", "", 400, "Content-Length: 0"),
+        (b"f\xfcr", "text/plain;charset=us-ascii", "", 400, "Content-Length: 0"),
+    ],
+)
 def test_bodies_that_are_refused(bridge: Bridge, body: bytes, content_type: str, extra: str, status: int, header: str) -> None:
     response = refused(bridge, body, content_type, extra)
     assert response.startswith(f"SIP/2.0 {status} ".encode())
@@ -375,11 +429,18 @@ def test_bodies_that_are_refused(bridge: Bridge, body: bytes, content_type: str,
 
 
 @pytest.mark.requirement("IMSG-17", "SEC-20")
-@pytest.mark.parametrize(("body", "text"), [
-    (b"one\r\ntwo\rthree\nfour", "one\ntwo\nthree\nfour"), (b"a\0b\x1b\x0b", "a\ufffdb\ufffd\ufffd"),
-    ("\ufffe\uffff".encode(), "\ufffd\ufffd"), (b"</body></message><iq type='set'/>", "</body></message><iq type='set'/>"),
-    (b"&#0;&lt;]]>", "&#0;&lt;]]>"), (b"\ttab ", "\ttab "), ("\U0001f600".encode(), "\U0001f600"),
-])
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"one\r\ntwo\rthree\nfour", "one\ntwo\nthree\nfour"),
+        (b"a\0b\x1b\x0b", "a\ufffdb\ufffd\ufffd"),
+        ("\ufffe\uffff".encode(), "\ufffd\ufffd"),
+        (b"</body></message><iq type='set'/>", "</body></message><iq type='set'/>"),
+        (b"&#0;&lt;]]>", "&#0;&lt;]]>"),
+        (b"\ttab ", "\ttab "),
+        ("\U0001f600".encode(), "\U0001f600"),
+    ],
+)
 def test_what_is_in_a_body_stays_text(bridge: Bridge, body: bytes, text: str) -> None:
     stanza = to_client(bridge, body)
     assert [each.text for each in stanza.findall("body")] == [text]
@@ -409,11 +470,13 @@ def test_an_expired_message_is_refused(bridge: Bridge) -> None:
 @pytest.mark.requirement("IMSG-28", "SEC-35")
 def test_60_000_octets_are_taken_and_more_than_64_kib_are_not(bridge: Bridge) -> None:
     """Over TCP; a datagram holds no more than 65 507 octets anyway."""
+
     async def talk() -> None:
         async with bridge.stranger("tcp") as phone, bridge.user("u0") as juliet:
             assert len((await from_phone(phone, juliet, b"x" * 60_000)).findtext("body", "")) == 60_000
             sent = await phone.request("sip:u0@xmpp.test", "sip:s0@stoxgate.test", b"x" * 65_537)
             assert sent.status == 413
+
     asyncio.run(talk())
 
 

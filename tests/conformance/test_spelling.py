@@ -1,4 +1,5 @@
 """A SIP user is case-sensitive and a JID is not: a reply goes to the spelling that the SIP user has used (ADDR-10)."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,6 +20,7 @@ Reply = Callable[[XmppEnd, str], Awaitable[str]]
 
 def ends(it: Bridge, romeo: SipEnd, juliet: XmppEnd) -> tuple[Write, Reply]:
     """write(user): a message from that SIP user arrives at juliet. reply(from, to): the Request-URI that an answer arrives with."""
+
     async def write(user: str) -> None:
         assert (await romeo.request(it.sip_of("u0"), it.phone_uri(user), b"hello")).status == 202
         await juliet.message()

@@ -3,6 +3,7 @@
 A vector that gets no answer is not waited for: a MESSAGE behind it on the same flow is answered after anything that came before it was,
 and what it says reaches romeo after anything that was delivered before it.
 """
+
 from __future__ import annotations
 
 import asyncio

@@ -26,11 +26,13 @@ def test_a_person_is_named_by_an_im_uri(address: SipAddress | Jid, uri: str) -> 
 @pytest.mark.requirement("CPIM-63", "CPIM-64")
 def test_a_text_is_written_with_all_that_is_known() -> None:
     message = text_message(
-        ROMEO, JULIET, "Wo?\nHier\r", NOW, subjects=(("Frage", ""), ("Otázka\t", "cs")), language="de", sender_name='Romeo "R" \\')
+        ROMEO, JULIET, "Wo?\nHier\r", NOW, subjects=(("Frage", ""), ("Otázka\t", "cs")), language="de", sender_name='Romeo "R" \\'
+    )
     assert message.raw == (
         b"From: \"Romeo 'R' \\\\\" <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\nDateTime: 2026-02-03T09:16:00Z\r\n"
         b"Subject: Frage\r\nSubject:;lang=cs Ot\xc3\xa1zka\\t\r\n\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\nContent-Language: de\r\n\r\nWo?\r\nHier\r\n")
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Language: de\r\n\r\nWo?\r\nHier\r\n"
+    )
     assert message.sender is not None
     assert (message.sender.name, message.subjects) == ("Romeo 'R' \\", (("Frage", ""), ("Otázka\t", "cs")))
     assert message.entity.text() == "Wo?\r\nHier\r\n"
@@ -42,7 +44,8 @@ def test_two_texts_in_the_same_second_do_not_mix() -> None:
     one, two = (text_message(ROMEO, JULIET, text, NOW, language=tag) for text, tag in (("one", ""), ("two", "en")))
     assert one.raw == (
         b"From: <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\nDateTime: 2026-02-03T09:16:00Z\r\n\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\n\r\none")
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\none"
+    )
     assert two.raw == one.raw[:-3].replace(b"utf-8\r\n", b"utf-8\r\nContent-Language: en\r\n") + b"two"
     assert [CpimMessage.parse(each.raw, strict=True).entity.text() for each in (one, two)] == ["one", "two"]
 
@@ -52,10 +55,13 @@ def test_a_failure_is_a_status_in_message_cpim() -> None:
     message = failure_message(JULIET, ROMEO, NOW, 404, "Not Found", [("CSeq", "1 MESSAGE")])
     assert message.raw == (
         b"From: <im:juliet@xmpp.example>\r\nTo: <im:romeo@sip.example>\r\nDateTime: 2026-02-03T09:16:00.750Z\r\n\r\n"
-        b"Content-Type: message/sipfrag\r\nContent-Disposition: notification\r\n\r\nSIP/2.0 404 Not Found\r\nCSeq: 1 MESSAGE\r\n")
+        b"Content-Type: message/sipfrag\r\nContent-Disposition: notification\r\n\r\nSIP/2.0 404 Not Found\r\nCSeq: 1 MESSAGE\r\n"
+    )
 
 
-@pytest.mark.parametrize(("line", "instant"), [
-    ("DateTime: 2026-02-03T10:16:00.5+01:00", 1_770_110_160.5), ("DateTime: yesterday", None), ("DateTime: ", None), ("X: y", None)])
+@pytest.mark.parametrize(
+    ("line", "instant"),
+    [("DateTime: 2026-02-03T10:16:00.5+01:00", 1_770_110_160.5), ("DateTime: yesterday", None), ("DateTime: ", None), ("X: y", None)],
+)
 def test_when_a_message_says_that_it_was_written(line: str, instant: float | None) -> None:
     assert written_at(CpimMessage.parse(f"{line}\r\n\r\nContent-Type: text/plain\r\n\r\n".encode())) == instant

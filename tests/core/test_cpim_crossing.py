@@ -1,4 +1,5 @@
 """message/cpim on its way through the gateway: what decides, what stays, and what is refused."""
+
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
@@ -53,8 +54,10 @@ def test_who_is_missing_in_the_object_is_known_from_the_request(headers: tuple[b
 
 
 @pytest.mark.requirement("CPIM-35", "SEC-06")
-@pytest.mark.parametrize("author", [b"im:mira@xmpp.example", b"im:juliet@xmpp.example", b"sip:tomas@sip.example", b"xmpp:a@b.example",
-                                    b"im:anonymous@anonymous.invalid"])
+@pytest.mark.parametrize(
+    "author",
+    [b"im:mira@xmpp.example", b"im:juliet@xmpp.example", b"sip:tomas@sip.example", b"xmpp:a@b.example", b"im:anonymous@anonymous.invalid"],
+)
 def test_who_was_let_in_is_the_author_whatever_the_object_says(author: bytes) -> None:
     stated = b"From: Somebody <%b>\r\n" % author
     found = taken(stated, TO)
@@ -73,8 +76,15 @@ def test_where_it_goes_is_decided_by_the_request_alone() -> None:
 
 
 @pytest.mark.requirement("CPIM-56", "CPIM-57")
-@pytest.mark.parametrize("headers", [b"Require: Colour\r\n", b"NS: x <urn:x>\r\nRequire: x.Colour\r\nx.Colour: red\r\n",
-                                     b"Require: From, Colour\r\n", b"Require: From\r\nRequire: Colour\r\n"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Require: Colour\r\n",
+        b"NS: x <urn:x>\r\nRequire: x.Colour\r\nx.Colour: red\r\n",
+        b"Require: From, Colour\r\n",
+        b"Require: From\r\nRequire: Colour\r\n",
+    ],
+)
 def test_what_requires_something_unknown_is_refused_and_it_is_named(headers: bytes) -> None:
     with pytest.raises(Refusal, match="Colour") as refused:
         taken(FROM, TO, headers)

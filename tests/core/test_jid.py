@@ -11,30 +11,80 @@ from gateway.core.jid import Jid, enforced_local, escape_local, jid_from_xmpp_ur
 
 
 @pytest.mark.requirement("ADDR-15")
-@pytest.mark.parametrize(("text", "local", "domain", "resource"), [
-    ("a@b/c@d/e", "a", "b", "c@d/e"), ("a@b/c/d", "a", "b", "c/d"), ("b/c@d", "", "b", "c@d"), ("b", "", "b", ""), ("a@b", "a", "b", ""),
-    ("juliet@example.com/balcony", "juliet", "example.com", "balcony"), ("a@b/ ", "a", "b", " "),
-    ("a@[2001:DB8::1]/x", "a", "[2001:db8::1]", "x"),
-])
+@pytest.mark.parametrize(
+    ("text", "local", "domain", "resource"),
+    [
+        ("a@b/c@d/e", "a", "b", "c@d/e"),
+        ("a@b/c/d", "a", "b", "c/d"),
+        ("b/c@d", "", "b", "c@d"),
+        ("b", "", "b", ""),
+        ("a@b", "a", "b", ""),
+        ("juliet@example.com/balcony", "juliet", "example.com", "balcony"),
+        ("a@b/ ", "a", "b", " "),
+        ("a@[2001:DB8::1]/x", "a", "[2001:db8::1]", "x"),
+    ],
+)
 def test_a_jid_falls_into_its_three_parts(text: str, local: str, domain: str, resource: str) -> None:
     assert Jid.parse(text) == Jid(local, domain, resource)
 
 
 @pytest.mark.requirement("ADDR-09", "ADDR-28")
-@pytest.mark.parametrize(("text", "normal"), [
-    ("JULIET@Example.COM/Balcony", "juliet@example.com/Balcony"), ("a@h.", "a@h"), ("ｊｕｌｉｅｔ@h", "juliet@h"), ("fu\u0308@h", "fü@h"),
-    ("a@xn--bcher-kva.example", "a@bücher.example"), ("Σ@h", "σ@h"), ("a@h/Büro\u00a0PC", "a@h/Büro PC"),
-])
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("JULIET@Example.COM/Balcony", "juliet@example.com/Balcony"),
+        ("a@h.", "a@h"),
+        ("ｊｕｌｉｅｔ@h", "juliet@h"),
+        ("fu\u0308@h", "fü@h"),
+        ("a@xn--bcher-kva.example", "a@bücher.example"),
+        ("Σ@h", "σ@h"),
+        ("a@h/Büro\u00a0PC", "a@h/Büro PC"),
+    ],
+)
 def test_a_jid_has_one_enforced_form(text: str, normal: str) -> None:
     assert str(Jid.parse(text)) == normal
     assert Jid.parse(normal) == Jid.parse(text)
 
 
-@pytest.mark.parametrize("text", [
-    "", "@", "/", "@h", "a@", "a@/x", "a@h/", "/x", "a b@h", "a\"b@h", "a&b@h", "a'b@h", "a:b@h", "a<b@h", "a>b@h", "a@b@c", "a@b c",
-    "a\x00@h", "a@h/\x00", "a\n@h", "a@h\n", "a@h/\r\n", "a@h/\u0085", "a@h_h", "a" * 1024 + "@h", "é" * 512 + "@h", "a@h/" + "r" * 1024,
-    "a@" + "b." * 200 + "c", "♥@h", "a@[::1%\r\nVia: x]", "\u3000@h", "a@h/\ufffe", "\ud800@h", "a@h/\ud800",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "@",
+        "/",
+        "@h",
+        "a@",
+        "a@/x",
+        "a@h/",
+        "/x",
+        "a b@h",
+        'a"b@h',
+        "a&b@h",
+        "a'b@h",
+        "a:b@h",
+        "a<b@h",
+        "a>b@h",
+        "a@b@c",
+        "a@b c",
+        "a\x00@h",
+        "a@h/\x00",
+        "a\n@h",
+        "a@h\n",
+        "a@h/\r\n",
+        "a@h/\u0085",
+        "a@h_h",
+        "a" * 1024 + "@h",
+        "é" * 512 + "@h",
+        "a@h/" + "r" * 1024,
+        "a@" + "b." * 200 + "c",
+        "♥@h",
+        "a@[::1%\r\nVia: x]",
+        "\u3000@h",
+        "a@h/\ufffe",
+        "\ud800@h",
+        "a@h/\ud800",
+    ],
+)
 def test_what_is_no_jid_is_refused(text: str) -> None:
     with pytest.raises(SyntaxFault):
         Jid.parse(text)
@@ -47,21 +97,41 @@ def test_the_longest_parts_are_taken() -> None:
 
 def test_devices_of_one_person() -> None:
     jid = Jid.parse("a@h/x")
-    assert (jid.bare, jid.with_resource("y"), jid.with_resource(""), jid.bare.bare) == (Jid("a", "h"), Jid("a", "h", "y"), Jid("a", "h"),
-        Jid("a", "h"))
+    assert (jid.bare, jid.with_resource("y"), jid.with_resource(""), jid.bare.bare) == (
+        Jid("a", "h"),
+        Jid("a", "h", "y"),
+        Jid("a", "h"),
+        Jid("a", "h"),
+    )
     with pytest.raises(SyntaxFault):
         jid.with_resource("\n")
 
 
 @pytest.mark.requirement("ADDR-05", "ADDR-06", "ADDR-07")
-@pytest.mark.parametrize(("text", "local"), [
-    ("o'malley", r"o\27malley"), ("at&t", r"at\26t"), ("dir/sub", r"dir\2fsub"), ("\"&'/:<>@x", r"\22\26\27\2f\3a\3c\3e\40x"),
-    ("space cadet", r"space\20cadet"), (r"\27", r"\5c27"), (r"\2f", r"\5c2f"), (r"foo\bar", r"foo\bar"), (r"c:\5commas", r"c\3a\5c5commas"),
-    (r"\\20", r"\\5c20"), ("\\", "\\"), (r"\5c", r"\5c5c"), (r"\2plus\2is\4", r"\2plus\2is\4"), (r"\41", r"\41"),
-    # XEP-0106 section 5
-    ("d'artagnan", r"d\27artagnan"), ('call me "ishmael"', r"call\20me\20\22ishmael\22"), ("treasure:island", r"treasure\3aisland"),
-    (r"c:\cool stuff", r"c\3a\cool\20stuff"),
-])
+@pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("o'malley", r"o\27malley"),
+        ("at&t", r"at\26t"),
+        ("dir/sub", r"dir\2fsub"),
+        ("\"&'/:<>@x", r"\22\26\27\2f\3a\3c\3e\40x"),
+        ("space cadet", r"space\20cadet"),
+        (r"\27", r"\5c27"),
+        (r"\2f", r"\5c2f"),
+        (r"foo\bar", r"foo\bar"),
+        (r"c:\5commas", r"c\3a\5c5commas"),
+        (r"\\20", r"\\5c20"),
+        ("\\", "\\"),
+        (r"\5c", r"\5c5c"),
+        (r"\2plus\2is\4", r"\2plus\2is\4"),
+        (r"\41", r"\41"),
+        # XEP-0106 section 5
+        ("d'artagnan", r"d\27artagnan"),
+        ('call me "ishmael"', r"call\20me\20\22ishmael\22"),
+        ("treasure:island", r"treasure\3aisland"),
+        (r"c:\cool stuff", r"c\3a\cool\20stuff"),
+    ],
+)
 def test_a_localpart_is_escaped_and_unescaped(text: str, local: str) -> None:
     assert escape_local(text) == local
     assert unescape_local(local) == text
@@ -131,30 +201,61 @@ def test_any_text_is_a_jid_or_a_syntax_fault(text: str) -> None:
 
 
 # -- xmpp: URIs --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("jid", "uri"), [
-    (Jid("juliet", "example.com", "balcony"), "xmpp:juliet@example.com/balcony"), (Jid("", "example.com"), "xmpp:example.com"),
-    (Jid("nasty!#$%()*+,-.;=?[\\]^_`{|}~node", "example.com"), "xmpp:nasty!%23$%25()*+,-.;=%3F%5B%5C%5D%5E_%60%7B%7C%7D~node@example.com"),
-    (Jid("čechy", "čechy.example", "v Praze"), "xmpp:%C4%8Dechy@%C4%8Dechy.example/v%20Praze"),
-    (Jid("a", "[2001:db8::1]", "x/y@z"), "xmpp:a@[2001:db8::1]/x%2Fy%40z"),
-    (Jid("a", "h", " x "), "xmpp:a@h/%20x%20"),
-])
+@pytest.mark.parametrize(
+    ("jid", "uri"),
+    [
+        (Jid("juliet", "example.com", "balcony"), "xmpp:juliet@example.com/balcony"),
+        (Jid("", "example.com"), "xmpp:example.com"),
+        (
+            Jid("nasty!#$%()*+,-.;=?[\\]^_`{|}~node", "example.com"),
+            "xmpp:nasty!%23$%25()*+,-.;=%3F%5B%5C%5D%5E_%60%7B%7C%7D~node@example.com",
+        ),
+        (Jid("čechy", "čechy.example", "v Praze"), "xmpp:%C4%8Dechy@%C4%8Dechy.example/v%20Praze"),
+        (Jid("a", "[2001:db8::1]", "x/y@z"), "xmpp:a@[2001:db8::1]/x%2Fy%40z"),
+        (Jid("a", "h", " x "), "xmpp:a@h/%20x%20"),
+    ],
+)
 def test_a_jid_as_a_uri(jid: Jid, uri: str) -> None:
     assert xmpp_uri(jid) == uri
     assert jid_from_xmpp_uri(uri) == jid
 
 
-@pytest.mark.parametrize(("uri", "jid"), [
-    ("XMPP:Juliet@example.com", Jid("juliet", "example.com")), ("xmpp:a@h?message;body=x", Jid("a", "h")),
-    ("xmpp:a@h/r#frag", Jid("a", "h", "r")), ("xmpp://guest@g.example/a@h?message", Jid("a", "h")), ("xmpp:a%5C40b@h", Jid(r"a\40b", "h")),
-])
+@pytest.mark.parametrize(
+    ("uri", "jid"),
+    [
+        ("XMPP:Juliet@example.com", Jid("juliet", "example.com")),
+        ("xmpp:a@h?message;body=x", Jid("a", "h")),
+        ("xmpp:a@h/r#frag", Jid("a", "h", "r")),
+        ("xmpp://guest@g.example/a@h?message", Jid("a", "h")),
+        ("xmpp:a%5C40b@h", Jid(r"a\40b", "h")),
+    ],
+)
 def test_an_xmpp_uri_names_a_jid(uri: str, jid: Jid) -> None:
     assert jid_from_xmpp_uri(uri) == jid
 
 
-@pytest.mark.parametrize("uri", [
-    "", "xmpp:", "a@h", "sip:a@h", "xmpp:@h", "xmpp:a@", "xmpp:a@h/", "xmpp:%40@h", "xmpp:a%40b@h", "xmpp:a%FF@h", "xmpp:a@h/%00",
-    "xmpp:///x@", "xmpp:a@h%0D%0A", "xmpp://h", "xmpp:a%2F@h", "xmpp:a\udcff@h", "xmpp:a%41\ud83d@h",
-])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "xmpp:",
+        "a@h",
+        "sip:a@h",
+        "xmpp:@h",
+        "xmpp:a@",
+        "xmpp:a@h/",
+        "xmpp:%40@h",
+        "xmpp:a%40b@h",
+        "xmpp:a%FF@h",
+        "xmpp:a@h/%00",
+        "xmpp:///x@",
+        "xmpp:a@h%0D%0A",
+        "xmpp://h",
+        "xmpp:a%2F@h",
+        "xmpp:a\udcff@h",
+        "xmpp:a%41\ud83d@h",
+    ],
+)
 def test_what_is_no_xmpp_uri_is_refused(uri: str) -> None:
     with pytest.raises(SyntaxFault):
         jid_from_xmpp_uri(uri)

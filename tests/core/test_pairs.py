@@ -55,12 +55,15 @@ def test_domain_pairs(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("SEC-17")
-@pytest.mark.parametrize(("sip", "xmpp", "said"), [
-    ("sip:b%4Fb@pbx.example.net", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
-    ("sip:bob@PBX.EXAMPLE.NET", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
-    ("sip:%EF%BC%A2ob@pbx.example.net", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
-    ("sip:tomas@ims.example.net", "ALICE@example.com", "user[2].xmpp: alice@example.com is paired twice: line 3 and line 10"),
-])
+@pytest.mark.parametrize(
+    ("sip", "xmpp", "said"),
+    [
+        ("sip:b%4Fb@pbx.example.net", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
+        ("sip:bob@PBX.EXAMPLE.NET", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
+        ("sip:%EF%BC%A2ob@pbx.example.net", "tomas@example.com", "user[2].sip: bob@pbx.example.net is paired twice: line 7 and line 10"),
+        ("sip:tomas@ims.example.net", "ALICE@example.com", "user[2].xmpp: alice@example.com is paired twice: line 3 and line 10"),
+    ],
+)
 def test_pairs_that_meet_are_refused_with_both_lines(tmp_path: Path, sip: str, xmpp: str, said: str) -> None:
     text = f'{PAIRS}[[user]]\nsip = "{sip}"\nxmpp = "{xmpp}"\n'
     assert fault(tmp_path, "users.toml", text) == f"users.toml:{said}"
@@ -77,35 +80,46 @@ def test_pairs_that_are_written_inline_are_named_by_number(tmp_path: Path) -> No
     assert fault(tmp_path, "users.toml", text) == "users.toml:user[1].sip: a@x is paired twice: user[0] and user[1]"
 
 
-@pytest.mark.parametrize(("entry", "said"), [
-    ('sip = "sip:a@x"', 'user[0].xmpp: is missing; write xmpp = "alice@example.com"'),
-    ('sip = "alice@example.net"\nxmpp = "a@y"', 'user[0].sip: "alice@example.net": Bad URI (RFC 3261 section 19.1)'),
-    ('sip = "sips:a@x"\nxmpp = "a@y"', 'user[0].sip: "sips:a@x" is not of the form sip:user@domain'),
-    ('sip = "sip:x"\nxmpp = "a@y"', 'user[0].sip: "sip:x" is not of the form sip:user@domain'),
-    ('sip = "sip:a@x;transport=tcp"\nxmpp = "a@y"', 'user[0].sip: "sip:a@x;transport=tcp" is not of the form sip:user@domain'),
-    ('sip = "sip:a%00@x"\nxmpp = "a@y"', 'user[0].sip: "sip:a%00@x": Control character in user part (SEC-11)'),
-    ('sip = "sip:a@x"\nxmpp = "a@y/z"', 'user[0].xmpp: "a@y/z" is not of the form user@domain'),
-    ('sip = "sip:a@x"\nxmpp = "@y"', 'user[0].xmpp: "@y": Bad JID (RFC 7622 section 3.1)'),
-    ('sip = "sip:a@x"\njid = "a@y"', "user[0].jid: unknown key; known are sip, xmpp"),
-])
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('sip = "sip:a@x"', 'user[0].xmpp: is missing; write xmpp = "alice@example.com"'),
+        ('sip = "alice@example.net"\nxmpp = "a@y"', 'user[0].sip: "alice@example.net": Bad URI (RFC 3261 section 19.1)'),
+        ('sip = "sips:a@x"\nxmpp = "a@y"', 'user[0].sip: "sips:a@x" is not of the form sip:user@domain'),
+        ('sip = "sip:x"\nxmpp = "a@y"', 'user[0].sip: "sip:x" is not of the form sip:user@domain'),
+        ('sip = "sip:a@x;transport=tcp"\nxmpp = "a@y"', 'user[0].sip: "sip:a@x;transport=tcp" is not of the form sip:user@domain'),
+        ('sip = "sip:a%00@x"\nxmpp = "a@y"', 'user[0].sip: "sip:a%00@x": Control character in user part (SEC-11)'),
+        ('sip = "sip:a@x"\nxmpp = "a@y/z"', 'user[0].xmpp: "a@y/z" is not of the form user@domain'),
+        ('sip = "sip:a@x"\nxmpp = "@y"', 'user[0].xmpp: "@y": Bad JID (RFC 7622 section 3.1)'),
+        ('sip = "sip:a@x"\njid = "a@y"', "user[0].jid: unknown key; known are sip, xmpp"),
+    ],
+)
 def test_a_mistake_in_users_is_named(tmp_path: Path, entry: str, said: str) -> None:
     assert fault(tmp_path, "users.toml", f"[[user]]\n{entry}\n") == f"users.toml:{said}"
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ('[user]\nsip = "sip:a@x"', "users.toml:user: must be an array of tables, not a table; write [[user]]"),
-    ("user = [1]", "users.toml:user[0]: must be a table, not an integer; write [[user]]"),
-    ("[[users]]", "users.toml:users: unknown key; did you mean user?"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[user]\nsip = "sip:a@x"', "users.toml:user: must be an array of tables, not a table; write [[user]]"),
+        ("user = [1]", "users.toml:user[0]: must be a table, not an integer; write [[user]]"),
+        ("[[users]]", "users.toml:users: unknown key; did you mean user?"),
+    ],
+)
 def test_users_is_an_array_of_tables(tmp_path: Path, text: str, said: str) -> None:
     assert fault(tmp_path, "users.toml", text) == said
 
 
 # -- pairs against the configuration -----------------------------------------------------------------------------------
 SERVED = Settings(
-    file="gateway.toml", name="gw.example", data_dir=Path("/x"), mappings=None, store_url="",
+    file="gateway.toml",
+    name="gw.example",
+    data_dir=Path("/x"),
+    mappings=None,
+    store_url="",
     sip=SipSettings(listen=(), domains=("example.net", "sip.example.com")),
-    xmpp=XmppSettings("127.0.0.1", 5347, "x", ("example.com", "xn--bcher-kva.example")))
+    xmpp=XmppSettings("127.0.0.1", 5347, "x", ("example.com", "xn--bcher-kva.example")),
+)
 
 
 def checked(folder: Path, name: str, *pairs: tuple[str, str]) -> str:
@@ -118,12 +132,15 @@ def checked(folder: Path, name: str, *pairs: tuple[str, str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("pairs", [
-    [("sip:+15551230001@ims.example.net", "alice@example.com")],
-    [("sip:bob@pbx.example.org", "robert@example.net")],
-    [("sip:mira@example.net", "mira@bücher.example")],
-    [("sip:15551230001@example.com", "alice@example.com")],
-])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("sip:+15551230001@ims.example.net", "alice@example.com")],
+        [("sip:bob@pbx.example.org", "robert@example.net")],
+        [("sip:mira@example.net", "mira@bücher.example")],
+        [("sip:15551230001@example.com", "alice@example.com")],
+    ],
+)
 def test_user_pairs_of_either_side(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     assert checked(tmp_path, "users.toml", *pairs) == ""
 
@@ -154,11 +171,14 @@ def test_domain_pairs_of_either_side(tmp_path: Path) -> None:
     assert checked(tmp_path, "domains.toml", ("ims.example.net", "sip.example.com"), ("im.example.net", "bücher.example")) == ""
 
 
-@pytest.mark.parametrize(("pair", "said"), [
-    (("ims.example.net", "example.org"), "domain[0].xmpp: example.org is neither in [sip] domains nor in [xmpp] domains (line 1)"),
-    (("example.com", "sip.example.com"), "domain[0].sip: example.com is served under its own name (line 1)"),
-    (("example.net", "sip.example.com"), "domain[0].sip: example.net is served under its own name (line 1)"),
-])
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("ims.example.net", "example.org"), "domain[0].xmpp: example.org is neither in [sip] domains nor in [xmpp] domains (line 1)"),
+        (("example.com", "sip.example.com"), "domain[0].sip: example.com is served under its own name (line 1)"),
+        (("example.net", "sip.example.com"), "domain[0].sip: example.net is served under its own name (line 1)"),
+    ],
+)
 def test_a_mistake_in_domains_is_named(tmp_path: Path, pair: tuple[str, str], said: str) -> None:
     assert checked(tmp_path, "domains.toml", pair) == f"domains.toml:{said}"
 

@@ -18,8 +18,10 @@ def settings(*routes: RouteRule, outbound: str = "") -> Settings:
     return Settings("f", "gw.example", Path(), None, sip, xmpp, "sqlite:///x", routes=routes)
 
 
-@pytest.mark.parametrize(("listener", "text"), [
-    (Listener("udp", "192.0.2.1", 5060), "udp:192.0.2.1:5060"), (Listener("tcp", "2001:db8::1", 5061), "tcp:[2001:db8::1]:5061")])
+@pytest.mark.parametrize(
+    ("listener", "text"),
+    [(Listener("udp", "192.0.2.1", 5060), "udp:192.0.2.1:5060"), (Listener("tcp", "2001:db8::1", 5061), "tcp:[2001:db8::1]:5061")],
+)
 def test_a_listener_reads_as_it_is_configured(listener: Listener, text: str) -> None:
     assert str(listener) == text
 

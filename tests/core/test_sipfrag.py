@@ -12,9 +12,14 @@ from gateway.core.text import has_control, one_line
 
 FAILURE = (
     b"SIP/2.0 404 Not Found\r\nTo: <sip:bob@xmpp.example>\r\nCall-ID: 5f0c@sip1.example\r\nCSeq: 1 MESSAGE\r\n"
-    b"Date: Fri, 02 Jan 2026 03:04:06 GMT\r\n")
-HEADERS = (("To", "<sip:bob@xmpp.example>"), ("Call-ID", "5f0c@sip1.example"), ("CSeq", "1 MESSAGE"),
-    ("Date", "Fri, 02 Jan 2026 03:04:06 GMT"))
+    b"Date: Fri, 02 Jan 2026 03:04:06 GMT\r\n"
+)
+HEADERS = (
+    ("To", "<sip:bob@xmpp.example>"),
+    ("Call-ID", "5f0c@sip1.example"),
+    ("CSeq", "1 MESSAGE"),
+    ("Date", "Fri, 02 Jan 2026 03:04:06 GMT"),
+)
 
 
 @pytest.mark.requirement("FRAG-08", "FRAG-21")
@@ -35,18 +40,30 @@ def test_a_status_line_alone_is_enough_with_or_without_its_end() -> None:
 
 
 @pytest.mark.requirement("FRAG-02", "FRAG-06")
-@pytest.mark.parametrize(("body", "expected"), [
-    pytest.param(b"SIP/2.0 603 Declined\r\n", Fragment(603, "Declined", ()), id="V2"),
-    pytest.param(b'SIP/2.0 400 Bad Request\r\nWarning: 399 atlanta.example "Your Event header field was malformed"\r\n',
-                 Fragment(400, "Bad Request", (("Warning", '399 atlanta.example "Your Event header field was malformed"'),)), id="V4"),
-    pytest.param(b"SIP/2.0 400 Bad Request\r\nWarning: 399 atlanta.com Your Event header field was malformed\r\n",
-                 Fragment(400, "Bad Request", (("Warning", "399 atlanta.com Your Event header field was malformed"),)), id="V4-printed"),
-    pytest.param(b"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n",
-                 Fragment(200, "OK", (("Content-Type", "application/sdp"), ("Content-Length", "5"))), id="V6"),
-    pytest.param(b"SIP/2.0 202 Accepted\r\n\r\n", Fragment(202, "Accepted", ()), id="V8"),
-    pytest.param(b"sip/2.0 404 \r\n", Fragment(404, "", ()), id="empty-reason"),
-    pytest.param(b"SIP/2.0 200 OK\r\n\r\nbinary\x00\xff", Fragment(200, "OK", ()), id="body-not-read"),
-])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(b"SIP/2.0 603 Declined\r\n", Fragment(603, "Declined", ()), id="V2"),
+        pytest.param(
+            b'SIP/2.0 400 Bad Request\r\nWarning: 399 atlanta.example "Your Event header field was malformed"\r\n',
+            Fragment(400, "Bad Request", (("Warning", '399 atlanta.example "Your Event header field was malformed"'),)),
+            id="V4",
+        ),
+        pytest.param(
+            b"SIP/2.0 400 Bad Request\r\nWarning: 399 atlanta.com Your Event header field was malformed\r\n",
+            Fragment(400, "Bad Request", (("Warning", "399 atlanta.com Your Event header field was malformed"),)),
+            id="V4-printed",
+        ),
+        pytest.param(
+            b"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n",
+            Fragment(200, "OK", (("Content-Type", "application/sdp"), ("Content-Length", "5"))),
+            id="V6",
+        ),
+        pytest.param(b"SIP/2.0 202 Accepted\r\n\r\n", Fragment(202, "Accepted", ()), id="V8"),
+        pytest.param(b"sip/2.0 404 \r\n", Fragment(404, "", ()), id="empty-reason"),
+        pytest.param(b"SIP/2.0 200 OK\r\n\r\nbinary\x00\xff", Fragment(200, "OK", ()), id="body-not-read"),
+    ],
+)
 def test_valid_fragments_are_read(body: bytes, expected: Fragment) -> None:
     assert parse_status(body) == expected
 
@@ -59,49 +76,55 @@ def test_fields_may_be_folded_short_and_in_any_case() -> None:
 
 
 @pytest.mark.requirement("FRAG-02", "FRAG-14")
-@pytest.mark.parametrize("body", [
-    pytest.param(b"", id="V9-says-nothing"),
-    pytest.param(b"INVITE\r\n", id="X1"),
-    pytest.param(b"INVITE sip:alice@atlanta.example SIP/2.0\r\n", id="V1-is-no-status"),
-    pytest.param(b"SIP/1.09 404 Not Found\r\n", id="X2"),
-    pytest.param(b"SIP/2.0\r\n", id="X3"),
-    pytest.param(b"SIP/2.0 404\r\n", id="X3-no-reason"),
-    pytest.param(b"404 Not Found\r\n", id="X4"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <>;tag=39234\r\n", id="X6-empty-uri"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <sip:b@x>\r\nTo: sip:a@x\r\n", id="X6-two-to"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <sip:b@x>\r\nt: sip:a@x\r\n", id="X6-two-to-one-short"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nCall-ID: this is invalid\r\n", id="X6-call-id"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nFrom: <sip:b@x>;tag=a;tag=b\r\n", id="X7"),
-    pytest.param(b"SIP/2.0 99 Odd\r\n", id="X9"),
-    pytest.param(b"SIP/2.0 700 X\r\n", id="X9-over"),
-    pytest.param(b"SIP/2.0 4040 X\r\n", id="X9-long"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nCSeq: one MESSAGE\r\n", id="cseq"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nDate: yesterday\r\n", id="date"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nHi there\r\n", id="X8"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nA B: x\r\n", id="name"),
-    pytest.param(b"SIP/2.0 404 Not Found\nTo: <sip:b@x>\n", id="bare-lf"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nA: x\nB: y\r\n", id="bare-lf-between"),
-    pytest.param(b"SIP/2.0 404 Not Found\r\nA: x\rB: y\r\n", id="bare-cr"),
-    pytest.param(b"SIP/2.0 404 Not\rFound\r\n", id="bare-cr-in-reason"),
-    pytest.param(b" SIP/2.0 404 Not Found\r\n", id="blank-before"),
-    pytest.param(b"SIP/2.0 404 X\r\n" + b"A: x\r\n" * 201, id="too-many"),
-    pytest.param(b"SIP/2.0 404 " + b"x" * 65_536, id="too-long"),
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="V9-says-nothing"),
+        pytest.param(b"INVITE\r\n", id="X1"),
+        pytest.param(b"INVITE sip:alice@atlanta.example SIP/2.0\r\n", id="V1-is-no-status"),
+        pytest.param(b"SIP/1.09 404 Not Found\r\n", id="X2"),
+        pytest.param(b"SIP/2.0\r\n", id="X3"),
+        pytest.param(b"SIP/2.0 404\r\n", id="X3-no-reason"),
+        pytest.param(b"404 Not Found\r\n", id="X4"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <>;tag=39234\r\n", id="X6-empty-uri"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <sip:b@x>\r\nTo: sip:a@x\r\n", id="X6-two-to"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nTo: <sip:b@x>\r\nt: sip:a@x\r\n", id="X6-two-to-one-short"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nCall-ID: this is invalid\r\n", id="X6-call-id"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nFrom: <sip:b@x>;tag=a;tag=b\r\n", id="X7"),
+        pytest.param(b"SIP/2.0 99 Odd\r\n", id="X9"),
+        pytest.param(b"SIP/2.0 700 X\r\n", id="X9-over"),
+        pytest.param(b"SIP/2.0 4040 X\r\n", id="X9-long"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nCSeq: one MESSAGE\r\n", id="cseq"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nDate: yesterday\r\n", id="date"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nHi there\r\n", id="X8"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nA B: x\r\n", id="name"),
+        pytest.param(b"SIP/2.0 404 Not Found\nTo: <sip:b@x>\n", id="bare-lf"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nA: x\nB: y\r\n", id="bare-lf-between"),
+        pytest.param(b"SIP/2.0 404 Not Found\r\nA: x\rB: y\r\n", id="bare-cr"),
+        pytest.param(b"SIP/2.0 404 Not\rFound\r\n", id="bare-cr-in-reason"),
+        pytest.param(b" SIP/2.0 404 Not Found\r\n", id="blank-before"),
+        pytest.param(b"SIP/2.0 404 X\r\n" + b"A: x\r\n" * 201, id="too-many"),
+        pytest.param(b"SIP/2.0 404 " + b"x" * 65_536, id="too-long"),
+    ],
+)
 def test_what_is_no_status_fragment_is_refused(body: bytes) -> None:
     with pytest.raises(SyntaxFault):
         parse_status(body)
 
 
 @pytest.mark.requirement("FRAG-35", "SEC-18")
-@pytest.mark.parametrize(("reason", "written", "read"), [
-    ("Not\r\nVia: x", b"SIP/2.0 404 Not Via: x\r\n", "Not Via: x"),
-    ("a\x00b", "SIP/2.0 404 a\ufffdb\r\n".encode(), "a\ufffdb"),
-    ('say "no" <x>', b"SIP/2.0 404 say %22no%22 %3Cx%3E\r\n", 'say "no" <x>'),
-    ("100% sure", b"SIP/2.0 404 100%25 sure\r\n", "100% sure"),
-    ("%0D%0AVia: x", b"SIP/2.0 404 %250D%250AVia: x\r\n", "%0D%0AVia: x"),
-    ("žádný", "SIP/2.0 404 žádný\r\n".encode(), "žádný"),
-    ("", b"SIP/2.0 404 \r\n", ""),
-])
+@pytest.mark.parametrize(
+    ("reason", "written", "read"),
+    [
+        ("Not\r\nVia: x", b"SIP/2.0 404 Not Via: x\r\n", "Not Via: x"),
+        ("a\x00b", "SIP/2.0 404 a\ufffdb\r\n".encode(), "a\ufffdb"),
+        ('say "no" <x>', b"SIP/2.0 404 say %22no%22 %3Cx%3E\r\n", 'say "no" <x>'),
+        ("100% sure", b"SIP/2.0 404 100%25 sure\r\n", "100% sure"),
+        ("%0D%0AVia: x", b"SIP/2.0 404 %250D%250AVia: x\r\n", "%0D%0AVia: x"),
+        ("žádný", "SIP/2.0 404 žádný\r\n".encode(), "žádný"),
+        ("", b"SIP/2.0 404 \r\n", ""),
+    ],
+)
 def test_a_reason_is_one_safe_line(reason: str, written: bytes, read: str) -> None:
     assert compose_status(404, reason) == written
     assert parse_status(written).reason == read
@@ -112,10 +135,20 @@ def test_encoded_controls_in_a_foreign_reason_are_made_safe() -> None:
 
 
 @pytest.mark.requirement("SEC-18", "SEC-19")
-@pytest.mark.parametrize(("name", "value"), [
-    ("To", "<sip:a@b>\r\nVia: x"), ("To", "a\nb"), ("To", "a\x00"), (" To", "a"), ("T o", "a"), ("", "a"), ("To:", "a"), ("To", " a"),
-    ("To", "\ud800"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("To", "<sip:a@b>\r\nVia: x"),
+        ("To", "a\nb"),
+        ("To", "a\x00"),
+        (" To", "a"),
+        ("T o", "a"),
+        ("", "a"),
+        ("To:", "a"),
+        ("To", " a"),
+        ("To", "\ud800"),
+    ],
+)
 def test_no_header_can_begin_another_line(name: str, value: str) -> None:
     with pytest.raises(SyntaxFault):
         compose_status(404, "Not Found", [(name, value)])
@@ -129,8 +162,11 @@ def test_only_sip_statuses_are_written(status: int) -> None:
 
 @pytest.mark.requirement("FRAG-21", "FRAG-35")
 @settings(deadline=None)
-@given(st.integers(100, 699), st.text(), st.lists(st.tuples(st.sampled_from(["Warning", "Retry-After", "X-A"]), st.text(max_size=20)),
-    max_size=4))
+@given(
+    st.integers(100, 699),
+    st.text(),
+    st.lists(st.tuples(st.sampled_from(["Warning", "Retry-After", "X-A"]), st.text(max_size=20)), max_size=4),
+)
 def test_what_is_written_is_read_back(status: int, reason: str, headers: list[tuple[str, str]]) -> None:
     try:
         body = compose_status(status, reason, headers)

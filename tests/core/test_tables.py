@@ -44,23 +44,53 @@ CONDITIONS = [
 
 # RFC 7247 section 7.2; the type is the one that interworking.md 3.2 chose.
 STATUSES = [
-    (300, "redirect", "modify"), (301, "gone", "cancel"), (302, "redirect", "modify"), (305, "redirect", "modify"),
+    (300, "redirect", "modify"),
+    (301, "gone", "cancel"),
+    (302, "redirect", "modify"),
+    (305, "redirect", "modify"),
     (380, "not-acceptable", "modify"),
-    (400, "bad-request", "modify"), (401, "not-authorized", "auth"), (402, "bad-request", "modify"), (403, "forbidden", "auth"),
-    (404, "item-not-found", "cancel"), (405, "feature-not-implemented", "cancel"), (406, "not-acceptable", "modify"),
-    (407, "registration-required", "auth"), (408, "remote-server-timeout", "wait"), (410, "gone", "cancel"),
-    (413, "policy-violation", "modify"), (414, "policy-violation", "modify"), (415, "not-acceptable", "modify"),
-    (416, "not-acceptable", "modify"), (420, "feature-not-implemented", "cancel"), (421, "not-acceptable", "modify"),
-    (423, "resource-constraint", "wait"), (430, "recipient-unavailable", "wait"), (439, "feature-not-implemented", "cancel"),
-    (440, "policy-violation", "wait"), (480, "recipient-unavailable", "wait"), (481, "item-not-found", "cancel"),
-    (482, "not-acceptable", "modify"), (483, "not-acceptable", "modify"), (484, "item-not-found", "cancel"),
-    (485, "item-not-found", "cancel"), (486, "recipient-unavailable", "wait"), (487, "recipient-unavailable", "wait"),
-    (488, "not-acceptable", "modify"), (489, "policy-violation", "modify"), (491, "unexpected-request", "wait"),
+    (400, "bad-request", "modify"),
+    (401, "not-authorized", "auth"),
+    (402, "bad-request", "modify"),
+    (403, "forbidden", "auth"),
+    (404, "item-not-found", "cancel"),
+    (405, "feature-not-implemented", "cancel"),
+    (406, "not-acceptable", "modify"),
+    (407, "registration-required", "auth"),
+    (408, "remote-server-timeout", "wait"),
+    (410, "gone", "cancel"),
+    (413, "policy-violation", "modify"),
+    (414, "policy-violation", "modify"),
+    (415, "not-acceptable", "modify"),
+    (416, "not-acceptable", "modify"),
+    (420, "feature-not-implemented", "cancel"),
+    (421, "not-acceptable", "modify"),
+    (423, "resource-constraint", "wait"),
+    (430, "recipient-unavailable", "wait"),
+    (439, "feature-not-implemented", "cancel"),
+    (440, "policy-violation", "wait"),
+    (480, "recipient-unavailable", "wait"),
+    (481, "item-not-found", "cancel"),
+    (482, "not-acceptable", "modify"),
+    (483, "not-acceptable", "modify"),
+    (484, "item-not-found", "cancel"),
+    (485, "item-not-found", "cancel"),
+    (486, "recipient-unavailable", "wait"),
+    (487, "recipient-unavailable", "wait"),
+    (488, "not-acceptable", "modify"),
+    (489, "policy-violation", "modify"),
+    (491, "unexpected-request", "wait"),
     (493, "bad-request", "modify"),
-    (500, "internal-server-error", "cancel"), (501, "feature-not-implemented", "cancel"), (502, "remote-server-not-found", "cancel"),
-    (503, "internal-server-error", "cancel"), (504, "remote-server-timeout", "wait"), (505, "not-acceptable", "modify"),
+    (500, "internal-server-error", "cancel"),
+    (501, "feature-not-implemented", "cancel"),
+    (502, "remote-server-not-found", "cancel"),
+    (503, "internal-server-error", "cancel"),
+    (504, "remote-server-timeout", "wait"),
+    (505, "not-acceptable", "modify"),
     (513, "policy-violation", "modify"),
-    (600, "recipient-unavailable", "wait"), (603, "recipient-unavailable", "wait"), (604, "item-not-found", "cancel"),
+    (600, "recipient-unavailable", "wait"),
+    (603, "recipient-unavailable", "wait"),
+    (604, "item-not-found", "cancel"),
     (606, "not-acceptable", "modify"),
 ]
 CLASSES = [
@@ -228,17 +258,20 @@ def test_a_refusal_without_a_row_is_an_internal_error() -> None:
 
 # -- which field is which ----------------------------------------------------------------------------------------------
 # RFC 7572 tables 1 and 2: what MUST be carried, and what has no mapping.
-@pytest.mark.parametrize(("name", "sip", "xmpp", "carried"), [
-    case("IMSG-05", "body", "body", "<body/>", True),
-    case("IMSG-09", "subject", "Subject", "<subject/>", True),
-    case("IMSG-10", "thread", "Call-ID", "<thread/>", True),
-    case("ADDR-24", "from", "From", "from", True),
-    case("IMSG-03", "to", "Request-URI, To", "to", True),
-    case("IMSG-12", "id", "transaction identifier", "id", True),
-    case("IMSG-13", "language", "Content-Language", "xml:lang", True),
-    case("IMSG-04", "type", "", "type", False),
-    case("MSG-93", "cseq", "CSeq", "", False),
-])
+@pytest.mark.parametrize(
+    ("name", "sip", "xmpp", "carried"),
+    [
+        case("IMSG-05", "body", "body", "<body/>", True),
+        case("IMSG-09", "subject", "Subject", "<subject/>", True),
+        case("IMSG-10", "thread", "Call-ID", "<thread/>", True),
+        case("ADDR-24", "from", "From", "from", True),
+        case("IMSG-03", "to", "Request-URI, To", "to", True),
+        case("IMSG-12", "id", "transaction identifier", "id", True),
+        case("IMSG-13", "language", "Content-Language", "xml:lang", True),
+        case("IMSG-04", "type", "", "type", False),
+        case("MSG-93", "cseq", "CSeq", "", False),
+    ],
+)
 def test_field_of_rfc_7572(name: str, sip: str, xmpp: str, carried: bool) -> None:
     row = next(row for row in TABLES.fields if row.name == name)
     assert (row.sip, row.xmpp, row.fixed) == (sip, xmpp, True)
@@ -299,15 +332,16 @@ def fault(folder: Path, name: str, text: str) -> str:
 
 @pytest.mark.requirement("ERR-01")
 def test_a_deviation_is_one_line_in_a_copy(tmp_path: Path) -> None:
-    text = changed("errors.toml", 'sip = 484\ncondition = "item-not-found"\ntype = "cancel"',
-                   'sip = 484\ncondition = "jid-malformed"\ntype = "modify"')
+    text = changed(
+        "errors.toml", 'sip = 484\ncondition = "item-not-found"\ntype = "cancel"', 'sip = 484\ncondition = "jid-malformed"\ntype = "modify"'
+    )
     tables = with_file(tmp_path, "errors.toml", text)
     assert (tables.status(484).condition, tables.status(485).condition) == ("jid-malformed", "item-not-found")
 
 
 def test_a_status_without_its_own_row_takes_the_one_of_its_class(tmp_path: Path) -> None:
     text = (SHIPPED / "errors.toml").read_text("utf-8")
-    row = re.search(r'\[\[status\]\]\nsip = 604\n(?:.+\n)+', text)
+    row = re.search(r"\[\[status\]\]\nsip = 604\n(?:.+\n)+", text)
     assert row
     assert with_file(tmp_path, "errors.toml", text.replace(row[0], "")).status(604).sip == "6xx"
 
@@ -328,13 +362,12 @@ ERRORS_MISTAKES = [
     ('name = "conflict"', 'nam = "conflict"', "condition[1].nam: unknown key; did you mean name?"),
     ('name = "conflict"', 'name = "conflikt"', 'condition[1].name: "conflikt" is no defined condition of RFC 6120; did you mean conflict?'),
     ('name = "conflict"', 'name = "gone"', 'condition[4].name: "gone" is already there, as condition[1]'),
-    ('sip_full = 400', 'sip_full = "400"', "condition[0].sip_full: must be an integer, not a string"),
-    ('sip_full = 400', 'sip_full = true', "condition[0].sip_full: must be an integer, not a boolean"),
-    ('sip_full = 400', 'sip_full = 200', "condition[0].sip_full: must be from 300 to 699, not 200"),
-    ('sip = 300', 'sip = 302', 'status[3].sip: "302" is already there, as status[1]'),
+    ("sip_full = 400", 'sip_full = "400"', "condition[0].sip_full: must be an integer, not a string"),
+    ("sip_full = 400", "sip_full = true", "condition[0].sip_full: must be an integer, not a boolean"),
+    ("sip_full = 400", "sip_full = 200", "condition[0].sip_full: must be from 300 to 699, not 200"),
+    ("sip = 300", "sip = 302", 'status[3].sip: "302" is already there, as status[1]'),
     ('sip = "6xx"', 'sip = "7xx"', 'status[47].sip: must be a status without quotes or one of 3xx, 4xx, 5xx, 6xx, not "7xx"'),
-    ('type = "modify"', 'type = "retry"',
-     'condition[0].type: must be "auth" or "cancel" or "continue" or "modify" or "wait", not "retry"'),
+    ('type = "modify"', 'type = "retry"', 'condition[0].type: must be "auth" or "cancel" or "continue" or "modify" or "wait", not "retry"'),
     ('rule = "ERR-X01"\n', "", "condition[0].rule: is missing"),
     ('key = "loop"', 'key = "lop"', f'refusal[{LOOP}]: "lop" is used nowhere; did you mean loop?'),
     ('reason = "Bad Request"', 'reason = "Bad\\r\\nX: y"', "refusal[0].reason: must not hold control characters"),
@@ -349,30 +382,45 @@ def test_a_mistake_in_errors_is_named(tmp_path: Path, old: str, new: str, said: 
     assert fault(tmp_path, "errors.toml", changed("errors.toml", old, new)) == f"errors.toml:{said}"
 
 
-@pytest.mark.parametrize(("row", "said"), [
-    (r'\[\[condition\]\]\nname = "gone"\n', 'condition: a row for "gone" is missing'),
-    (r'\[\[status\]\]\nsip = "5xx"\n', 'status: a row for "5xx" is missing'),
-    (r'\[\[refusal\]\]\nkey = "loop"\n', 'refusal: a row for "loop" is missing'),
-])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (r'\[\[condition\]\]\nname = "gone"\n', 'condition: a row for "gone" is missing'),
+        (r'\[\[status\]\]\nsip = "5xx"\n', 'status: a row for "5xx" is missing'),
+        (r'\[\[refusal\]\]\nkey = "loop"\n', 'refusal: a row for "loop" is missing'),
+    ],
+)
 def test_a_hole_in_errors_is_named(tmp_path: Path, row: str, said: str) -> None:
     text, holes = re.subn(row + r"(?:.+\n)+", "", (SHIPPED / "errors.toml").read_text("utf-8"))
     assert holes == 1
     assert fault(tmp_path, "errors.toml", text) == f"errors.toml:{said}"
 
 
-@pytest.mark.parametrize(("old", "new", "said"), [
-    ("to_xmpp = true", "to_xmpp = false",
-     'field[0].to_xmpp: "body" is fixed by RFC 7572 tables 1 and 2, RFC 3922 sections 4.1.7 and 4.2.9'),
-    ('xmpp = "type"\nto_xmpp = false', 'xmpp = "type"\nto_xmpp = true',
-     'field[7].to_xmpp: "type" is fixed by RFC 7572 table 1 note 2 and section 5, RFC 3922 section 4.1.4'),
-    ('fixed = true', 'fixed = false', "field[0].fixed: must stay true"),
-    ("to_sip = true\nfixed", "fixed", "field[0].to_sip: is missing"),
-    ("to_sip = true", "to_sip = 1", "field[0].to_sip: must be true or false, not an integer"),
-    ('name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = false', 'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = true',
-     f'field[{CC}].to_xmpp: the gateway has no way to carry "cc" there'),
-    ("[[field]]", "colour = 1\n[[field]]", "colour: unknown key; known are field"),
-    ('name = "cc"', 'name = "bcc"', f'field[{CC}]: "bcc" is used nowhere; did you mean cc?'),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "to_xmpp = true",
+            "to_xmpp = false",
+            'field[0].to_xmpp: "body" is fixed by RFC 7572 tables 1 and 2, RFC 3922 sections 4.1.7 and 4.2.9',
+        ),
+        (
+            'xmpp = "type"\nto_xmpp = false',
+            'xmpp = "type"\nto_xmpp = true',
+            'field[7].to_xmpp: "type" is fixed by RFC 7572 table 1 note 2 and section 5, RFC 3922 section 4.1.4',
+        ),
+        ("fixed = true", "fixed = false", "field[0].fixed: must stay true"),
+        ("to_sip = true\nfixed", "fixed", "field[0].to_sip: is missing"),
+        ("to_sip = true", "to_sip = 1", "field[0].to_sip: must be true or false, not an integer"),
+        (
+            'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = false',
+            'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = true',
+            f'field[{CC}].to_xmpp: the gateway has no way to carry "cc" there',
+        ),
+        ("[[field]]", "colour = 1\n[[field]]", "colour: unknown key; known are field"),
+        ('name = "cc"', 'name = "bcc"', f'field[{CC}]: "bcc" is used nowhere; did you mean cc?'),
+    ],
+)
 def test_a_mistake_in_headers_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert fault(tmp_path, "headers.toml", changed("headers.toml", old, new)) == f"headers.toml:{said}"
 
@@ -392,12 +440,15 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}/none: cannot be read: No such file or directory"
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("# people\n[[user]]\nsip =\n", "users.toml:line 3: Invalid value"),
-    ("# people\n[[user]\n", "users.toml:line 2: Expected ']]' at the end of an array declaration"),
-    ("# people\n[[user]]\nsip", "users.toml:line 3: Expected '=' after a key in a key/value pair"),
-    ('[[user]]\nsip = "a"\nsip = "b"\n', "users.toml:line 3: Cannot overwrite a value"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# people\n[[user]]\nsip =\n", "users.toml:line 3: Invalid value"),
+        ("# people\n[[user]\n", "users.toml:line 2: Expected ']]' at the end of an array declaration"),
+        ("# people\n[[user]]\nsip", "users.toml:line 3: Expected '=' after a key in a key/value pair"),
+        ('[[user]]\nsip = "a"\nsip = "b"\n', "users.toml:line 3: Cannot overwrite a value"),
+    ],
+)
 def test_broken_toml_is_named_by_its_line(tmp_path: Path, text: str, said: str) -> None:
     assert fault(tmp_path, "users.toml", text) == said
 

@@ -33,33 +33,52 @@ def test_a_reader_of_xml_takes_every_repaired_text(text: str) -> None:
     assert (ElementTree.fromstring(f"<a>{escaped}</a>".encode()).text or "") == kept
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("a\r\nb", "a\nb"), ("a\rb", "a\nb"), ("a\n\rb\r\r\n", "a\n\nb\n\n"), ("ab", "ab"), ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\r\nb", "a\nb"),
+        ("a\rb", "a\nb"),
+        ("a\n\rb\r\r\n", "a\n\nb\n\n"),
+        ("ab", "ab"),
+        ("", ""),
+    ],
+)
 def test_lf(text: str, expected: str) -> None:
     assert lf(text) == expected
 
 
 @pytest.mark.requirement("CPIM-63", "IMSG-05")
-@pytest.mark.parametrize( ("text", "expected"), [
-    ("a\nb", "a\r\nb"), ("a\r\nb", "a\r\nb"), ("a\rb", "a\r\nb"), ("\n\n", "\r\n\r\n"), ("a\n", "a\r\n"), ("ab", "ab"), ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\nb", "a\r\nb"),
+        ("a\r\nb", "a\r\nb"),
+        ("a\rb", "a\r\nb"),
+        ("\n\n", "\r\n\r\n"),
+        ("a\n", "a\r\n"),
+        ("ab", "ab"),
+        ("", ""),
+    ],
+)
 def test_crlf(text: str, expected: str) -> None:
     assert crlf(text) == expected
 
 
 @pytest.mark.requirement("CPIM-46", "IMSG-09", "SEC-18")
-@pytest.mark.parametrize(("text", "expected"), [
-    ("a\r\nVia: x", "a Via: x"),
-    ("a\t\r\n\tb", "a b"),
-    ("  a b  ", "a b"),
-    ("\ta\n", "a"),
-    ("a\x00b\x1fc\x7fd", "a\ufffdb\ufffdc\ufffdd"),
-    ("a\x85b\x9fc", "a\ufffdb\ufffdc"),
-    ("a  b", "a  b"),
-    ("\u00a0é\u2028", "\u00a0é\u2028"),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\r\nVia: x", "a Via: x"),
+        ("a\t\r\n\tb", "a b"),
+        ("  a b  ", "a b"),
+        ("\ta\n", "a"),
+        ("a\x00b\x1fc\x7fd", "a\ufffdb\ufffdc\ufffdd"),
+        ("a\x85b\x9fc", "a\ufffdb\ufffdc"),
+        ("a  b", "a  b"),
+        ("\u00a0é\u2028", "\u00a0é\u2028"),
+        ("", ""),
+    ],
+)
 def test_one_line(text: str, expected: str) -> None:
     assert one_line(text) == expected
 

@@ -7,6 +7,7 @@ messages of one user a kill reads  arrived ... lost ... came back:  behind a los
 one that arrived. A message that the gateway lost after it had committed it, or skipped in front of others, would break that row. Beside
 that, the stopped store is read at every kill: whatever lies in it has to arrive.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -92,6 +93,7 @@ def test_kill(it: Bridge, moments: random.Random, tmp_path: Path) -> None:
 @pytest.mark.requirement("REL-25")
 def test_sigterm(it: Bridge, moments: random.Random) -> None:
     """Nothing is lost, nothing comes twice, whenever it is told to end."""
+
     async def ended() -> tuple[Book, list[int]]:
         statuses = []
         async with traffic(it, RATE) as load:

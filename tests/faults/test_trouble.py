@@ -1,4 +1,5 @@
 """Trouble that does not end the gateway, under traffic both ways: it is stopped for a while, its disk is full, the XMPP server dies."""
+
 from __future__ import annotations
 
 import asyncio
@@ -39,6 +40,7 @@ def assert_each_came_once(book: Book) -> None:
 
 def test_stopped_for_a_while(it: Bridge) -> None:
     """SIGSTOP and SIGCONT: nothing is lost, nothing comes twice. What overflowed the UDP socket meanwhile the phone has sent again."""
+
     async def paused() -> Book:
         async with traffic(it, RATE) as load:
             load.begin()
@@ -57,6 +59,7 @@ def test_stopped_for_a_while(it: Bridge) -> None:
 @pytest.mark.requirement("REL-03", "REL-04")
 def test_full_disk(it: Bridge) -> None:
     """No file of the gateway may grow: each message is refused, none is kept or lost; when there is room it works again within 5 s."""
+
     async def filled() -> tuple[Book, int, int]:
         async with traffic(it, RATE) as load:
             load.begin()
@@ -85,6 +88,7 @@ def test_full_disk(it: Bridge) -> None:
 @pytest.mark.requirement("REL-08")
 def test_xmpp_server_killed(it: Bridge) -> None:
     """What was answered 202 arrives, whatever the server had read of it; twice comes only what it had not confirmed, with the same id."""
+
     async def killed() -> Book:
         async with traffic(it, RATE) as load, AsyncExitStack() as stack:
             load.begin()

@@ -3,6 +3,7 @@
 Each text is `to-xmpp <number>` or `to-sip <number>`. The phone repeats what is not answered, as RFC 3261 wants it over UDP. To SIP each
 user writes to all phone users in turn, so that there are many lanes.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -69,8 +70,11 @@ class Book:
 
     def fates(self, user: str) -> str:
         """What became of the messages to SIP of one user, a letter each: Arrived, Bounced, Lost."""
-        return "".join("A" if number in self.reached_sip else "B" if number in self.bounced else "L"
-                       for number, (name, _phone) in enumerate(self.written) if name == user)
+        return "".join(
+            "A" if number in self.reached_sip else "B" if number in self.bounced else "L"
+            for number, (name, _phone) in enumerate(self.written)
+            if name == user
+        )
 
     def overtaken(self) -> list[int]:
         """Numbers of the messages that reached SIP behind a later one from the same user to the same phone user."""
@@ -91,10 +95,12 @@ class Book:
 
     def say(self) -> str:
         statuses = Counter(sent.status for sent in self.answered.values())
-        return (f"to XMPP: {len(self.answered)} sent, answers {dict(statuses)}, "
-                f"{len(self.reached_xmpp)} arrived, {len(self.twice_at_xmpp())} of them more than once; "
-                f"to SIP: {len(self.written)} written, {len(self.reached_sip)} arrived, "
-                f"{len(self.twice_at_sip())} of them more than once, {len(self.bounced)} came back, {len(self.missing_at_sip)} missing")
+        return (
+            f"to XMPP: {len(self.answered)} sent, answers {dict(statuses)}, "
+            f"{len(self.reached_xmpp)} arrived, {len(self.twice_at_xmpp())} of them more than once; "
+            f"to SIP: {len(self.written)} written, {len(self.reached_sip)} arrived, "
+            f"{len(self.twice_at_sip())} of them more than once, {len(self.bounced)} came back, {len(self.missing_at_sip)} missing"
+        )
 
 
 class Traffic:
@@ -151,8 +157,9 @@ class Traffic:
     def to_xmpp(self) -> None:
         """One MESSAGE to one of the users."""
         number, names = len(self.book.answered), list(USERS)
-        request = self.phone.build(self.it.sip_of(names[number % len(names)]), self.it.phone_uri(f"s{number % PHONES}"),
-                                   b"to-xmpp %d" % number)
+        request = self.phone.build(
+            self.it.sip_of(names[number % len(names)]), self.it.phone_uri(f"s{number % PHONES}"), b"to-xmpp %d" % number
+        )
         self.book.answered[number] = self.phone.send(*request)
 
     def to_sip(self) -> None:

@@ -1,4 +1,5 @@
 """The bridge as an operator has it: Prosody on one side, Kamailio as proxy and registrar on the other, the gateway between them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -33,8 +34,12 @@ def proxied(work: Path, transport: str) -> Iterator[Proxied]:
     """All three on free ports; `transport` is the one between Kamailio and the gateway, both ways."""
     server = Prosody(work / "prosody", users=USERS, components={SIP_DOMAIN: SECRET})
     gateway_port, proxy_port = free_port(), free_port()
-    gateway = Stoxgate(work / "gateway", component_port=server.component_port, port=gateway_port,
-                       next_hop=f"sip:127.0.0.1:{proxy_port};transport={transport}")
+    gateway = Stoxgate(
+        work / "gateway",
+        component_port=server.component_port,
+        port=gateway_port,
+        next_hop=f"sip:127.0.0.1:{proxy_port};transport={transport}",
+    )
     proxy = Kamailio(work / "kamailio", gateway=f"127.0.0.1:{gateway_port}", transport=transport, port=proxy_port)
     with server, gateway, proxy:
         yield Proxied(server, gateway, proxy)

@@ -1,4 +1,5 @@
 """The examples in conf/ are what the programs take, and together they make a bridge."""
+
 from __future__ import annotations
 
 import asyncio
@@ -89,17 +90,27 @@ def test_prosodyctl_finds_no_fault_in_it(prosody: Prosody) -> None:
     tree = tree_of("prosodyctl")
     script = prosody.work / "prosodyctl.lua"
     script.write_text(Path(tree.program("prosodyctl")).read_text().replace("'/usr/lib/prosody", f"'{tree.root / 'usr/lib/prosody'}"))
-    checked = subprocess.run([prosody.command[0], str(script), "--config", str(prosody.work / "prosody.cfg.lua"), "check", "config"],
-                             env=prosody.env, cwd=prosody.work, capture_output=True, text=True, timeout=30, check=False)
+    checked = subprocess.run(
+        [prosody.command[0], str(script), "--config", str(prosody.work / "prosody.cfg.lua"), "check", "config"],
+        env=prosody.env,
+        cwd=prosody.work,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert "example.cfg.lua" in checked.stdout
     assert "All checks passed" in checked.stdout
 
 
 def test_prosody_replaces_a_connection_that_died(prosody: Prosody) -> None:
     """What the example asks for: the old connection still stands when the gateway comes back."""
+
     async def twice() -> None:
-        async with (wire.component(prosody.component_port, SIP, "change-me"),
-                    wire.component(prosody.component_port, SIP, "change-me") as new):
+        async with (
+            wire.component(prosody.component_port, SIP, "change-me"),
+            wire.component(prosody.component_port, SIP, "change-me") as new,
+        ):
             new.send(b"<iq type='get' from='%s' to='%s' id='p1'><ping xmlns='urn:xmpp:ping'/></iq>" % (SIP.encode(), SIP.encode()))
             await new.stanzas.next(where=lambda stanza: b"p1" in stanza)
 
@@ -124,8 +135,14 @@ def test_ejabberd_takes_the_example(secret: str, ejabberd: Ejabberd) -> None:
 def test_kamailio_takes_the_example(tmp_path: Path) -> None:
     tree = tree_of("kamailio")
     (tmp_path / "kamailio.cfg").write_text(moved("kamailio.cfg", {5080: free_port()}))
-    checked = subprocess.run([tree.program("kamailio"), "-c", "-L", modules(), "-Y", str(tmp_path), "-f", str(tmp_path / "kamailio.cfg")],
-                             env=tree.environment(tmp_path), capture_output=True, text=True, timeout=30, check=False)
+    checked = subprocess.run(
+        [tree.program("kamailio"), "-c", "-L", modules(), "-Y", str(tmp_path), "-f", str(tmp_path / "kamailio.cfg")],
+        env=tree.environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert checked.returncode == 0, checked.stderr
     assert "config file ok" in checked.stderr
 
@@ -149,8 +166,12 @@ def test_all_together(prosody: Prosody, tmp_path: Path) -> None:
             await asyncio.to_thread(phone.wait_for_message, f"sip:u0@{XMPP};gr=lab", "back")
             return arrived
 
-    with (prosody, gateway, proxy,
-          Baresip(tmp_path / "baresip", f"s0@{SIP}", proxy=f"127.0.0.1:{proxy_port}", contacts=[f"sip:u0@{XMPP}"]) as phone):
+    with (
+        prosody,
+        gateway,
+        proxy,
+        Baresip(tmp_path / "baresip", f"s0@{SIP}", proxy=f"127.0.0.1:{proxy_port}", contacts=[f"sip:u0@{XMPP}"]) as phone,
+    ):
         assert b"<body>out</body>" in asyncio.run(talk(phone))
 
 

@@ -1,4 +1,5 @@
 """The demo: it shows both messages, stays until it is told to end, and leaves neither process nor file behind."""
+
 from __future__ import annotations
 
 import os
@@ -86,8 +87,11 @@ def test_says_when_a_program_of_it_dies(folder: Path) -> None:
     process.start()
     config = process.wait_for(r"configuration +(.+)\n")[1]
     process.wait_for("Ctrl-C ends all of it")
-    gateway = next(int(entry) for entry in filter(str.isdigit, os.listdir("/proc"))
-                   if f"run\0-c\0{config}".encode() in Path(f"/proc/{entry}/cmdline").read_bytes())
+    gateway = next(
+        int(entry)
+        for entry in filter(str.isdigit, os.listdir("/proc"))
+        if f"run\0-c\0{config}".encode() in Path(f"/proc/{entry}/cmdline").read_bytes()
+    )
     os.kill(gateway, signal.SIGKILL)
     assert process.wait_end() == 1
     assert "stoxgate has ended" in process.printed

@@ -1,4 +1,5 @@
 """Links that go down and come back, on either side: what was accepted waits, then arrives once, under the same id."""
+
 from __future__ import annotations
 
 import asyncio
@@ -38,6 +39,7 @@ def asleep(gateway: Stoxgate) -> Iterator[None]:
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stop", "kill"])
 def test_xmpp_server_restarts(server: Server, end: signal.Signals, tmp_path: Path) -> None:
     """While the server is away the SIP side is answered 202; then the messages arrive, once, in order."""
+
     async def talk(it: Bridge) -> tuple[list[int], list[bytes]]:
         async with it.phone() as romeo:
             await asyncio.to_thread(it.server.stop, end)
@@ -61,6 +63,7 @@ def test_xmpp_server_restarts(server: Server, end: signal.Signals, tmp_path: Pat
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_sip_next_hop_comes_up_late(transport: str, tmp_path: Path) -> None:
     """Nobody listens when the message is written. Over UDP it is sent again within its transaction, over TCP after 5 s."""
+
     async def talk(it: Bridge) -> tuple[bytes, float, list[object]]:
         async with it.user("u0") as juliet:
             begin = time.monotonic()
@@ -83,6 +86,7 @@ def test_sip_next_hop_comes_up_late(transport: str, tmp_path: Path) -> None:
 @pytest.mark.requirement("REL-15")
 def test_tcp_connection_is_cut_before_the_answer(tmp_path: Path) -> None:
     """Sent again over a new connection as the same request but for the branch, so that the phone can tell that it has it already."""
+
     async def talk(it: Bridge) -> tuple[dict[str, str], dict[str, str]]:
         async with it.phone() as romeo, it.user("u0") as juliet:
             romeo.answer = lambda _request: 0
@@ -105,6 +109,7 @@ def test_tcp_connection_is_cut_before_the_answer(tmp_path: Path) -> None:
 @EACH_SERVER
 def test_wrong_secret(server: Server, tmp_path: Path) -> None:
     """The log says why the link is down, what SIP sends is kept, and when the server has the right secret it all arrives."""
+
     async def talk(xmpp: Prosody | Ejabberd, gateway: Stoxgate) -> bytes:
         async with wire.sip("udp", target=gateway.address) as romeo:
             sent = await romeo.request("sip:u0@xmpp.test", "sip:s0@stoxgate.test", b"patience")

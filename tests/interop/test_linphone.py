@@ -1,4 +1,5 @@
 """Linphone, registered with Kamailio, and an XMPP client write to each other. Collected only where Linphone is installed."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """baresip, registered with Kamailio, and Profanity, logged in at Prosody, write to each other through the gateway."""
+
 from __future__ import annotations
 
 import asyncio
@@ -23,6 +24,7 @@ def baresip(it: Proxied, work: Path, transport: str = "udp") -> Baresip:
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_baresip_behind_kamailio(transport: str, tmp_path: Path) -> None:
     """Both ways, with letters beyond ASCII and characters that mean something to XML and to SIP."""
+
     async def talk(it: Proxied, phone: Baresip) -> bytes:
         async with wire.client(it.server.c2s_port, XMPP_DOMAIN, "u0", PASSWORD) as juliet:
             await asyncio.to_thread(phone.send, f"sip:{JULIET}", "Grüße <b> & 'q'")
@@ -39,6 +41,7 @@ def test_baresip_behind_kamailio(transport: str, tmp_path: Path) -> None:
 
 def test_whom_the_registrar_does_not_know(tmp_path: Path) -> None:
     """Kamailio's 404 comes back to the author as an error."""
+
     async def ask(it: Proxied) -> bytes:
         async with wire.client(it.server.c2s_port, XMPP_DOMAIN, "u0", PASSWORD) as juliet:
             juliet.send(f"<message to='nobody@{SIP_DOMAIN}' id='q1'><body>?</body></message>".encode())
@@ -53,7 +56,7 @@ def test_whom_the_registrar_does_not_know(tmp_path: Path) -> None:
 
 def test_profanity_and_baresip(tmp_path: Path) -> None:
     """Two programs that people use, and nothing of ours at either end."""
-    with (proxied(tmp_path, "udp") as it, baresip(it, tmp_path / "baresip") as phone, Profanity(tmp_path / "profanity") as screen):
+    with proxied(tmp_path, "udp") as it, baresip(it, tmp_path / "baresip") as phone, Profanity(tmp_path / "profanity") as screen:
         screen.login("u0", PASSWORD, XMPP_DOMAIN, it.server.c2s_port)
         screen.send(ROMEO, "hello from a terminal; größer, <3")
         phone.wait_for(r'sip:u0@xmpp\.test[^ ]*: "hello from a terminal; größer, <3"')

@@ -1,4 +1,5 @@
 """SIPp on the SIP side: a crowd of messages, and answers that refuse."""
+
 from __future__ import annotations
 
 import asyncio
@@ -20,10 +21,19 @@ LATER = Path(__file__).parent / "sipp-later.xml"
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_a_crowd(transport: str, tmp_path: Path) -> None:
     """200 messages: each is answered 202, each arrives once."""
+
     async def count(it: Bridge) -> tuple[tuple[int, int], list[bytes]]:
         async with it.user("u0") as juliet:
-            with Sipp.sending(tmp_path / "sipp", f"127.0.0.1:{it.gateway.port}", request_uri=it.sip_of("u0"), from_uri=it.phone_uri("s0"),
-                              calls=CROWD, rate=100, transport=transport, text="of many [call_number]") as sender:
+            with Sipp.sending(
+                tmp_path / "sipp",
+                f"127.0.0.1:{it.gateway.port}",
+                request_uri=it.sip_of("u0"),
+                from_uri=it.phone_uri("s0"),
+                calls=CROWD,
+                rate=100,
+                transport=transport,
+                text="of many [call_number]",
+            ) as sender:
                 results = await asyncio.to_thread(sender.results)
             return results, [await juliet.message() for _ in range(CROWD)] + juliet.stanzas.waiting
 
@@ -52,6 +62,7 @@ def test_refused_for_good(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("status", "header", "seconds"), [(486, "", 5), (503, "Retry-After: 7\n", 7)])
 def test_refused_for_now(status: int, header: str, seconds: int, tmp_path: Path) -> None:
     """Tried again after 5 s, or when Retry-After says; the author hears nothing of it."""
+
     async def ask(it: Bridge, phone: Sipp) -> tuple[tuple[int, int], float, list[bytes]]:
         async with it.user("u0") as juliet:
             begin = time.monotonic()

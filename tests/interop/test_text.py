@@ -1,4 +1,5 @@
 """Text both ways between a raw SIP peer and a raw XMPP client, through both servers and over both transports."""
+
 from __future__ import annotations
 
 import asyncio
@@ -25,8 +26,11 @@ LONG = "Ünendlich " * 2000
 ROUTES = {"udp": "", "tcp": '[[route]]\ndomain = "*"\nlarge_messages = true\n'}
 
 
-@pytest.fixture(scope="module", params=[(server, transport) for server in (Prosody, Ejabberd) for transport in ("udp", "tcp")],
-                ids=lambda given: f"{given[0].__name__.lower()}-{given[1]}")
+@pytest.fixture(
+    scope="module",
+    params=[(server, transport) for server in (Prosody, Ejabberd) for transport in ("udp", "tcp")],
+    ids=lambda given: f"{given[0].__name__.lower()}-{given[1]}",
+)
 def it(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     server, transport = request.param
     with bridge(tmp_path_factory.mktemp("text"), server=server, transport=transport, tables=ROUTES[transport]) as whole:
@@ -87,8 +91,12 @@ def test_subject_and_language_reach_xmpp(it: Bridge) -> None:
 
 
 def test_subject_thread_and_language_reach_sip(it: Bridge) -> None:
-    fields, body = asyncio.run(to_romeo(it, " xml:lang='de'><subject>Gr&#xfc;&#xdf;e &lt;an&gt; &amp; alle</subject>"
-                                            "<thread>t.77@balcony</thread><body>Guten Abend</body>"))
+    fields, body = asyncio.run(
+        to_romeo(
+            it,
+            " xml:lang='de'><subject>Gr&#xfc;&#xdf;e &lt;an&gt; &amp; alle</subject><thread>t.77@balcony</thread><body>Guten Abend</body>",
+        )
+    )
     assert fields["Subject"] == "Grüße <an> & alle"
     assert fields["Call-ID"] == "t.77@balcony"
     assert fields["Content-Language"] == "de"
@@ -112,8 +120,10 @@ def test_a_reply_stays_in_its_conversation(it: Bridge) -> None:
 
 
 def test_the_text_inside_cpim_reaches_xmpp(it: Bridge) -> None:
-    cpim = ("From: Romeo <sip:s0@stoxgate.test>\r\nTo: <sip:u0@xmpp.test>\r\nDateTime: 2026-01-02T03:04:05Z\r\nSubject: greeting\r\n"
-            "\r\nContent-Type: text/plain;charset=utf-8\r\n\r\nhéllo <from> cpim").encode()
+    cpim = (
+        "From: Romeo <sip:s0@stoxgate.test>\r\nTo: <sip:u0@xmpp.test>\r\nDateTime: 2026-01-02T03:04:05Z\r\nSubject: greeting\r\n"
+        "\r\nContent-Type: text/plain;charset=utf-8\r\n\r\nhéllo <from> cpim"
+    ).encode()
     stanza = asyncio.run(to_juliet(it, cpim, "message/cpim"))
     assert said(stanza) == "héllo <from> cpim"
     assert stanza.findtext("subject") == "greeting"
@@ -126,6 +136,7 @@ def test_long_text_reaches_xmpp_whole(it: Bridge) -> None:
 @pytest.mark.requirement("IMSG-27")
 def test_long_text_reaches_sip_whole_or_is_refused(it: Bridge) -> None:
     """Over TCP, where the route allows it; over UDP it comes back as an error and nothing is cut (RFC 3428 section 8)."""
+
     async def refused() -> ET.Element:
         async with it.phone() as romeo, it.user("u0") as juliet:
             juliet.send(f"<message to='s0@stoxgate.test' id='long'><body>{LONG}</body></message>".encode())

@@ -1,4 +1,5 @@
 """baresip: a SIP user agent without a person at it; sends and shows plain text, registers, answers 200."""
+
 from __future__ import annotations
 
 import json
@@ -30,17 +31,29 @@ class Baresip(Process):
     registers: register there; `wait_ready` then waits for the answer. contacts: whom it can write to, as URIs.
     """
 
-    def __init__(self, work: Path, address: str, *, proxy: str, contacts: Sequence[str], transport: str = "udp",
-                 registers: bool = True, port: int = 0) -> None:
+    def __init__(
+        self,
+        work: Path,
+        address: str,
+        *,
+        proxy: str,
+        contacts: Sequence[str],
+        transport: str = "udp",
+        registers: bool = True,
+        port: int = 0,
+    ) -> None:
         self.work, self.address, self.contacts, self.registers = work, address, list(contacts), registers
         self.port, self.control_port = port or free_port(), free_port()
         self._control: _Control | None = None
         work.mkdir(parents=True, exist_ok=True)
         tree = tree_of("baresip")
-        (work / "config").write_text(_CONFIG.format(port=self.port, control_port=self.control_port,
-                                                    modules=tree.root / "usr/lib/baresip/modules"))
-        (work / "accounts").write_text(f'<sip:{address};transport={transport}>;auth_pass=none;outbound="sip:{proxy};transport={transport}";'
-                                       f"regint={600 if registers else 0}\n")
+        (work / "config").write_text(
+            _CONFIG.format(port=self.port, control_port=self.control_port, modules=tree.root / "usr/lib/baresip/modules")
+        )
+        (work / "accounts").write_text(
+            f'<sip:{address};transport={transport}>;auth_pass=none;outbound="sip:{proxy};transport={transport}";'
+            f"regint={600 if registers else 0}\n"
+        )
         (work / "contacts").write_text("".join(f'"{number}" <{uri}>\n' for number, uri in enumerate(contacts)))
         super().__init__([tree.program("baresip"), "-4", "-f", str(work)], work / "baresip.log", work, tree.environment(work))
 

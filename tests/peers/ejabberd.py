@@ -1,4 +1,5 @@
 """ejabberd: the second XMPP server of the tests. It runs as root and as an ordinary user alike."""
+
 from __future__ import annotations
 
 import json
@@ -19,9 +20,17 @@ class Ejabberd(Process):
     No Erlang distribution: no node name, no port mapper, nothing outside this process.
     """
 
-    def __init__(self, work: Path, *, domain: str = "xmpp.test", users: Mapping[str, str] | None = None,
-                 components: Mapping[str, str] | None = None, c2s_port: int = 0, component_port: int = 0,
-                 modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        work: Path,
+        *,
+        domain: str = "xmpp.test",
+        users: Mapping[str, str] | None = None,
+        components: Mapping[str, str] | None = None,
+        c2s_port: int = 0,
+        component_port: int = 0,
+        modules: Iterable[str] = (),
+    ) -> None:
         self.work, self.domain = work, domain
         self.users, self.components, self.modules = dict(users or {}), dict(components or {}), tuple(modules)
         self.c2s_port, self.component_port = c2s_port or free_port(), component_port or free_port()
@@ -29,28 +38,47 @@ class Ejabberd(Process):
         tree = tree_of("epmd")
         erlang = tree.root / "usr/lib/erlang"
         binaries = max(erlang.glob("erts-*")) / "bin"
-        super().__init__([str(binaries / "erlexec"), "-noinput", "-mnesia", "dir", f'"{work / "mnesia"}"', "-s", "ejabberd",
-                          "-eval", self._accounts()],
-                         work / "ejabberd.out", work,
-                         tree.environment(work) | {
-                             "ROOTDIR": str(erlang), "BINDIR": str(binaries), "EMU": "beam", "PROGNAME": "erl",
-                             "ERL_LIBS": str(tree.libraries), "ERL_CRASH_DUMP": str(work / "erl_crash.dump"),
-                             "EJABBERD_CONFIG_PATH": str(work / "ejabberd.yml"), "EJABBERD_LOG_PATH": str(work / "ejabberd.log")})
+        super().__init__(
+            [str(binaries / "erlexec"), "-noinput", "-mnesia", "dir", f'"{work / "mnesia"}"', "-s", "ejabberd", "-eval", self._accounts()],
+            work / "ejabberd.out",
+            work,
+            tree.environment(work)
+            | {
+                "ROOTDIR": str(erlang),
+                "BINDIR": str(binaries),
+                "EMU": "beam",
+                "PROGNAME": "erl",
+                "ERL_LIBS": str(tree.libraries),
+                "ERL_CRASH_DUMP": str(work / "erl_crash.dump"),
+                "EJABBERD_CONFIG_PATH": str(work / "ejabberd.yml"),
+                "EJABBERD_LOG_PATH": str(work / "ejabberd.log"),
+            },
+        )
 
     def start(self) -> None:
-        fill(_TEMPLATE, self.work / "ejabberd.yml", {
-            "c2s_port": self.c2s_port, "component_port": self.component_port, "domain": self.domain,
-            "components": "".join(f'      "{name}":\n        password: "{secret}"\n' for name, secret in self.components.items())
-                          or '      "unused.invalid":\n        password: "unused"\n',
-            "modules": "".join(f"  {name}: {{}}\n" for name in self.modules)})
+        fill(
+            _TEMPLATE,
+            self.work / "ejabberd.yml",
+            {
+                "c2s_port": self.c2s_port,
+                "component_port": self.component_port,
+                "domain": self.domain,
+                "components": "".join(f'      "{name}":\n        password: "{secret}"\n' for name, secret in self.components.items())
+                or '      "unused.invalid":\n        password: "unused"\n',
+                "modules": "".join(f"  {name}: {{}}\n" for name in self.modules),
+            },
+        )
         super().start()
 
     def wait_ready(self, limit: float = LIMIT) -> None:
-        self.wait_for_each(f"{_READY}\n", f":{self.c2s_port} for ejabberd_c2s\n", f":{self.component_port} for ejabberd_service\n",
-                           limit=limit)
+        self.wait_for_each(
+            f"{_READY}\n", f":{self.c2s_port} for ejabberd_c2s\n", f":{self.component_port} for ejabberd_service\n", limit=limit
+        )
 
     def _accounts(self) -> str:
         """What ejabberd runs once it has started: registers the users and says so."""
-        made = [f"ejabberd_auth:try_register(<<{json.dumps(name)}>>, <<{json.dumps(self.domain)}>>, <<{json.dumps(password)}>>)"
-                for name, password in self.users.items()]
+        made = [
+            f"ejabberd_auth:try_register(<<{json.dumps(name)}>>, <<{json.dumps(self.domain)}>>, <<{json.dumps(password)}>>)"
+            for name, password in self.users.items()
+        ]
         return ", ".join([*made, f'io:format("{_READY}~n")']) + "."

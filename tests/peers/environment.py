@@ -3,6 +3,7 @@
 Standard library only. Debian's python3 comes without ensurepip; its pip is a wheel in the package python3-pip-whl, which `install.py`
 fetches and which can install itself.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -29,8 +30,11 @@ def main(folder: str) -> int:
         print(f"environment.py: {error}", file=sys.stderr)
         return 1
     wheel = max((install.ROOT / "usr/share/python-wheels").glob("pip-*.whl"))
-    return subprocess.run([str(Path(folder) / "bin/python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps", str(wheel)],
-                          env=os.environ | {"PYTHONPATH": str(wheel)}, check=False).returncode
+    return subprocess.run(
+        [str(Path(folder) / "bin/python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps", str(wheel)],
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        check=False,
+    ).returncode
 
 
 if __name__ == "__main__":

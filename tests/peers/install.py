@@ -9,6 +9,7 @@ this machine happens to have, so .peers/root holds the same programs and librari
 
 A group that is already there costs nothing: `.peers/<group>.stamp` says what was unpacked for which distribution.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -27,15 +28,40 @@ ROOT = PEERS / "root"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "core": ("prosody", "lua-sec", "lua-event"),
-    "interop": ("ejabberd", "kamailio", "kamailio-xmpp-modules", "sip-tester", "baresip-core", "profanity", "tmux", "openssl",
-                "strace", "tcc"),
+    "interop": (
+        "ejabberd",
+        "kamailio",
+        "kamailio-xmpp-modules",
+        "sip-tester",
+        "baresip-core",
+        "profanity",
+        "tmux",
+        "openssl",
+        "strace",
+        "tcc",
+    ),
     "pip": ("python3-pip-whl",),
     "linphone": ("linphone-cli",),
 }
 
 # Dependencies that these programs name but never touch when run from a folder: graphics drivers, a service manager, key servers.
-UNUSED = ("adwaita-icon-theme", "dbus", "dbus-user-session", "dconf-gsettings-backend", "dconf-service", "dirmngr", "gnupg",
-          "libdirectfb-1.7-7", "libpam-systemd", "python3", "python3.11", "ssl-cert", "systemd", "systemd-sysv", "ucf")
+UNUSED = (
+    "adwaita-icon-theme",
+    "dbus",
+    "dbus-user-session",
+    "dconf-gsettings-backend",
+    "dconf-service",
+    "dirmngr",
+    "gnupg",
+    "libdirectfb-1.7-7",
+    "libpam-systemd",
+    "python3",
+    "python3.11",
+    "ssl-cert",
+    "systemd",
+    "systemd-sysv",
+    "ucf",
+)
 
 # These are tied to the running system's loader and must never come from anywhere else.
 SYSTEM_ONLY = ("libc6", "libc-bin")
@@ -81,8 +107,11 @@ def install(groups: Iterable[str]) -> None:
             raise InstallError("this needs Debian's apt-get and dpkg")
         with tempfile.TemporaryDirectory(prefix="apt-", dir=PEERS) as folder:
             archives = _download(Path(folder), sorted({name for group in missing for name in GROUPS[group]}))
-            print(f"unpacking {len(archives)} packages for {', '.join(missing)}: "
-                  f"{sum(file.stat().st_size for file in archives) / 1e6:.0f} MB", flush=True)
+            print(
+                f"unpacking {len(archives)} packages for {', '.join(missing)}: "
+                f"{sum(file.stat().st_size for file in archives) / 1e6:.0f} MB",
+                flush=True,
+            )
             _unpack(archives)
         for group in missing:
             _stamp(group).write_text(_wanted(group))
@@ -128,8 +157,14 @@ def _download(apt: Path, packages: list[str]) -> list[Path]:
 
 
 def _apt(apt: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["apt-get", "-q", *arguments], env=os.environ | {"APT_CONFIG": str(apt / "apt.conf"), "LC_ALL": "C.UTF-8"},
-                          capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["apt-get", "-q", *arguments],
+        env=os.environ | {"APT_CONFIG": str(apt / "apt.conf"), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _system_config() -> str:
@@ -148,8 +183,11 @@ def every_debian(status: str) -> str:
             installed[fields["Package"]] = fields, stanza.strip("\n")
             for name in _DEPENDED.findall(fields.get("Provides", "")):
                 providers.setdefault(name, []).append(fields["Package"])
-    todo = [name for name, (fields, _) in installed.items()
-            if fields.get("Essential") == "yes" or fields.get("Priority") == "required" or name == "apt"]
+    todo = [
+        name
+        for name, (fields, _) in installed.items()
+        if fields.get("Essential") == "yes" or fields.get("Priority") == "required" or name == "apt"
+    ]
     kept: set[str] = set()
     while todo:
         name = todo.pop()
@@ -162,8 +200,10 @@ def every_debian(status: str) -> str:
 
 
 def _pretended(package: str) -> str:
-    return (f"Package: {package}\nStatus: install ok installed\nPriority: optional\nSection: misc\nMaintainer: none\n"
-            f"Architecture: all\nMulti-Arch: foreign\nVersion: 9999\nDescription: not needed")
+    return (
+        f"Package: {package}\nStatus: install ok installed\nPriority: optional\nSection: misc\nMaintainer: none\n"
+        f"Architecture: all\nMulti-Arch: foreign\nVersion: 9999\nDescription: not needed"
+    )
 
 
 def _unpack(archives: list[Path]) -> None:
@@ -174,8 +214,13 @@ def _unpack(archives: list[Path]) -> None:
             (ROOT / folder).symlink_to(f"usr/{folder}")
     for archive in archives:
         with subprocess.Popen(["dpkg", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as reader:
-            tar = subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "--no-same-permissions", "-C", str(ROOT)],
-                                 stdin=reader.stdout, capture_output=True, text=True, check=False)
+            tar = subprocess.run(
+                ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "--no-same-permissions", "-C", str(ROOT)],
+                stdin=reader.stdout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if reader.returncode or tar.returncode:
             raise InstallError(f"{archive.name} could not be unpacked: {tar.stderr}")
 

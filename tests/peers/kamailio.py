@@ -1,4 +1,5 @@
 """Kamailio: the registrar and proxy that stands before the gateway, and what its own XMPP module needs to run at all."""
+
 from __future__ import annotations
 
 import subprocess
@@ -17,15 +18,50 @@ class Kamailio(Process):
     each request that is passed on, such as `append_hf("P-Asserted-Identity: <$fu>\\r\\n");`. answer_limit_ms: its timer F.
     """
 
-    def __init__(self, work: Path, *, gateway: str, transport: str = "udp", sip_domain: str = "stoxgate.test",
-                 xmpp_domain: str = "xmpp.test", port: int = 0, before_relay: str = "", answer_limit_ms: int = 32000) -> None:
+    def __init__(
+        self,
+        work: Path,
+        *,
+        gateway: str,
+        transport: str = "udp",
+        sip_domain: str = "stoxgate.test",
+        xmpp_domain: str = "xmpp.test",
+        port: int = 0,
+        before_relay: str = "",
+        answer_limit_ms: int = 32000,
+    ) -> None:
         self.work, self.port = work, port or free_port()
-        self._values = {"port": self.port, "modules": modules(), "gateway": f"{gateway};transport={transport}", "sip_domain": sip_domain,
-                        "xmpp_domain": xmpp_domain, "before_relay": before_relay, "answer_limit_ms": answer_limit_ms}
+        self._values = {
+            "port": self.port,
+            "modules": modules(),
+            "gateway": f"{gateway};transport={transport}",
+            "sip_domain": sip_domain,
+            "xmpp_domain": xmpp_domain,
+            "before_relay": before_relay,
+            "answer_limit_ms": answer_limit_ms,
+        }
         work.mkdir(parents=True, exist_ok=True)
         tree = tree_of("kamailio")
-        super().__init__([tree.program("kamailio"), "-f", str(work / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8",
-                          "-Y", str(work), "-P", str(work / "kamailio.pid")], work / "kamailio.log", work, tree.environment(work))
+        super().__init__(
+            [
+                tree.program("kamailio"),
+                "-f",
+                str(work / "kamailio.cfg"),
+                "-DD",
+                "-E",
+                "-m",
+                "64",
+                "-M",
+                "8",
+                "-Y",
+                str(work),
+                "-P",
+                str(work / "kamailio.pid"),
+            ],
+            work / "kamailio.log",
+            work,
+            tree.environment(work),
+        )
 
     def start(self) -> None:
         fill(_TEMPLATE, self.work / "kamailio.cfg", self._values)

@@ -3,6 +3,7 @@
 Known of version 5.1.65: it answers 488 to message/cpim whose From is an im:, pres: or xmpp: URI (sip: and tel: pass); its receipts are
 bare message/imdn+xml, and some come with `Content-Encoding: deflate`; it never sends message/cpim in a one-to-one chat.
 """
+
 from __future__ import annotations
 
 import re
@@ -41,9 +42,17 @@ class Linphone(Process):
         self.work, self.address, self.port = work, address, port or free_port()
         for folder in (".local/share/linphone", ".config/linphone", "lib"):
             (work / folder).mkdir(parents=True, exist_ok=True)
-        (work / "linphonerc").write_text(_CONFIG.format(
-            udp=self.port if transport == "udp" else -1, tcp=self.port if transport == "tcp" else -1, proxy=proxy, transport=transport,
-            address=address, expires=600 if registers else 0, registers=int(registers)))
+        (work / "linphonerc").write_text(
+            _CONFIG.format(
+                udp=self.port if transport == "udp" else -1,
+                tcp=self.port if transport == "tcp" else -1,
+                proxy=proxy,
+                transport=transport,
+                address=address,
+                expires=600 if registers else 0,
+                registers=int(registers),
+            )
+        )
         tree = tree_of("linphonec")
         environment = tree.environment(work)
         if tree.library_path:

@@ -3,6 +3,7 @@
 Every program runs in a session of its own and is ended by pid. A thread reads what it prints, so that whoever waits for a line
 is woken by it.
 """
+
 from __future__ import annotations
 
 import os
@@ -33,8 +34,9 @@ class Process:
     watched: False for a program under load that prints much: its output goes straight to the log, and nothing of it can be waited for.
     """
 
-    def __init__(self, command: list[str], log: Path, cwd: Path | None = None, env: dict[str, str] | None = None, *,
-                 watched: bool = True) -> None:
+    def __init__(
+        self, command: list[str], log: Path, cwd: Path | None = None, env: dict[str, str] | None = None, *, watched: bool = True
+    ) -> None:
         self.command, self.log, self.cwd, self.env, self.watched = command, log, cwd, env, watched
         self.popen: subprocess.Popen[bytes] | None = None
         self._printed = bytearray()
@@ -48,11 +50,25 @@ class Process:
         self._printed, self._seen, self._over = bytearray(), 0, threading.Event()
         if not self.watched:
             with self.log.open("ab") as log:
-                self.popen = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
-                                              cwd=self.cwd, env=self.env, start_new_session=True)
+                self.popen = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.cwd,
+                    env=self.env,
+                    start_new_session=True,
+                )
             return
-        self.popen = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      cwd=self.cwd, env=self.env, start_new_session=True)
+        self.popen = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.cwd,
+            env=self.env,
+            start_new_session=True,
+        )
         self._reader = threading.Thread(target=self._read, args=(self.popen, self._printed, self._over), daemon=True)
         self._reader.start()
 
@@ -177,10 +193,12 @@ class Process:
     # -- what it listens on -------------------------------------------------------------------------------------------------------
     def wait_for_port(self, host: str, port: int, limit: float = LIMIT) -> None:
         """Wait until it takes TCP connections there. Raises NotReady."""
+
         def accepts() -> bool:
             with socket.socket() as probe:
                 probe.settimeout(0.2)
                 return probe.connect_ex((host, port)) == 0
+
         self._wait_until(accepts, f"{host}:{port}/tcp", limit)
 
     def wait_for_udp_port(self, port: int, limit: float = LIMIT) -> None:

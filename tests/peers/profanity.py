@@ -1,4 +1,5 @@
 """Profanity in tmux: an XMPP client with a screen and a keyboard, without a person at them."""
+
 from __future__ import annotations
 
 import os
@@ -29,8 +30,25 @@ class Profanity(Process):
         tree = tree_of("profanity")
         tmux = tree_of("tmux")
         environment = tree.environment(work) | {"PYTHONHOME": str(tree.root / "usr")}
-        super().__init__([tmux.program("tmux"), "-f", "/dev/null", "-S", "tmux", "-C", "new-session", "-x", str(columns),
-                          "-y", str(rows), tree.program("profanity")], work / "tmux.log", work, environment)
+        super().__init__(
+            [
+                tmux.program("tmux"),
+                "-f",
+                "/dev/null",
+                "-S",
+                "tmux",
+                "-C",
+                "new-session",
+                "-x",
+                str(columns),
+                "-y",
+                str(rows),
+                tree.program("profanity"),
+            ],
+            work / "tmux.log",
+            work,
+            environment,
+        )
 
     def wait_ready(self, limit: float = LIMIT) -> None:
         self._server = int(self._ask("display-message -p '#{pid}'", limit))

@@ -2,6 +2,7 @@
 
 They are looked for in .peers/root, which `install.py` fills, and then on the system. Nothing else knows about either place.
 """
+
 from __future__ import annotations
 
 import os

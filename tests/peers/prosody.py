@@ -1,4 +1,5 @@
 """Prosody: the XMPP server of the tests, the lab and the demo."""
+
 from __future__ import annotations
 
 import re
@@ -18,25 +19,46 @@ class Prosody(Process):
     users: name -> password. components: domain -> secret. modules: more to load; "offline" keeps messages for users who are away.
     """
 
-    def __init__(self, work: Path, *, domain: str = "xmpp.test", users: Mapping[str, str] | None = None,
-                 components: Mapping[str, str] | None = None, c2s_port: int = 0, component_port: int = 0,
-                 modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        work: Path,
+        *,
+        domain: str = "xmpp.test",
+        users: Mapping[str, str] | None = None,
+        components: Mapping[str, str] | None = None,
+        c2s_port: int = 0,
+        component_port: int = 0,
+        modules: Iterable[str] = (),
+    ) -> None:
         self.work, self.domain = work, domain
         self.users, self.components, self.modules = dict(users or {}), dict(components or {}), tuple(modules)
         self.c2s_port, self.component_port = c2s_port or free_port(), component_port or free_port()
         work.mkdir(parents=True, exist_ok=True)
         tree = tree_of("prosody")
         script, interpreter = _relocated(tree, work)
-        super().__init__([interpreter, str(script), "-F", "--config", str(work / "prosody.cfg.lua")], work / "prosody.log", work,
-                         tree.environment(work) | _lua_paths(tree, interpreter))
+        super().__init__(
+            [interpreter, str(script), "-F", "--config", str(work / "prosody.cfg.lua")],
+            work / "prosody.log",
+            work,
+            tree.environment(work) | _lua_paths(tree, interpreter),
+        )
 
     def start(self) -> None:
         """Start with the accounts and components of now; what users left behind in an earlier run is kept."""
         components = "".join(f'Component "{name}"\n    component_secret = "{secret}"\n' for name, secret in self.components.items())
-        fill(_TEMPLATE, self.work / "prosody.cfg.lua", {
-            "work": self.work, "c2s_port": self.c2s_port, "component_port": self.component_port, "domain": self.domain,
-            "modules": "".join(f', "{name}"' for name in self.modules), "components": components,
-            "without": "" if "offline" in self.modules else ', "offline"'})
+        fill(
+            _TEMPLATE,
+            self.work / "prosody.cfg.lua",
+            {
+                "work": self.work,
+                "c2s_port": self.c2s_port,
+                "component_port": self.component_port,
+                "domain": self.domain,
+                "modules": "".join(f', "{name}"' for name in self.modules),
+                "components": components,
+                "without": "" if "offline" in self.modules else ', "offline"',
+            },
+        )
         accounts = self.work / "data" / re.sub(r"[^A-Za-z0-9]", lambda found: f"%{ord(found[0]):02x}", self.domain) / "accounts"
         accounts.mkdir(parents=True, exist_ok=True)
         for name, password in self.users.items():

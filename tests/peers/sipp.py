@@ -1,4 +1,5 @@
 """SIPp: plays a scenario a number of times and says how often it went as written."""
+
 from __future__ import annotations
 
 import csv
@@ -16,20 +17,53 @@ class Sipp(Process):
     calls: how often the scenario is played before it ends by itself. rate: calls a second. transport: "udp" or "tcp".
     """
 
-    def __init__(self, work: Path, scenario: Path, *, target: str = "", calls: int = 1, rate: float = 10, transport: str = "udp",
-                 port: int = 0) -> None:
+    def __init__(
+        self, work: Path, scenario: Path, *, target: str = "", calls: int = 1, rate: float = 10, transport: str = "udp", port: int = 0
+    ) -> None:
         self.work, self.port, self.calls, self.listens = work, port or free_port(), calls, not target
         self._transport = transport
         tree = tree_of("sipp")
-        options = {"-sf": scenario, "-i": "127.0.0.1", "-p": self.port, "-t": {"udp": "u1", "tcp": "t1"}[transport], "-m": calls,
-                   "-r": rate, "-timeout": 60, "-error_file": work / "errors.log", "-stf": work / "stat.csv", "-fd": 1}
-        super().__init__([tree.program("sipp"), *([target] if target else []), "-nostdin", "-timeout_error", "-trace_err", "-trace_stat",
-                          *(str(part) for option in options.items() for part in option)],
-                         work / "sipp.log", work, tree.environment(work))
+        options = {
+            "-sf": scenario,
+            "-i": "127.0.0.1",
+            "-p": self.port,
+            "-t": {"udp": "u1", "tcp": "t1"}[transport],
+            "-m": calls,
+            "-r": rate,
+            "-timeout": 60,
+            "-error_file": work / "errors.log",
+            "-stf": work / "stat.csv",
+            "-fd": 1,
+        }
+        super().__init__(
+            [
+                tree.program("sipp"),
+                *([target] if target else []),
+                "-nostdin",
+                "-timeout_error",
+                "-trace_err",
+                "-trace_stat",
+                *(str(part) for option in options.items() for part in option),
+            ],
+            work / "sipp.log",
+            work,
+            tree.environment(work),
+        )
 
     @classmethod
-    def sending(cls, work: Path, target: str, *, request_uri: str, from_uri: str, text: str = "hello from sipp", status: int = 202,
-                calls: int = 1, rate: float = 10, transport: str = "udp") -> Sipp:
+    def sending(
+        cls,
+        work: Path,
+        target: str,
+        *,
+        request_uri: str,
+        from_uri: str,
+        text: str = "hello from sipp",
+        status: int = 202,
+        calls: int = 1,
+        rate: float = 10,
+        transport: str = "udp",
+    ) -> Sipp:
         """Sends MESSAGE to `target` (host:port) and expects `status` for each."""
         work.mkdir(parents=True, exist_ok=True)
         scenario = work / "scenario.xml"

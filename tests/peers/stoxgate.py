@@ -1,4 +1,5 @@
 """The gateway itself, run as an operator runs it: a configuration file, a process, and the commands that speak to it."""
+
 from __future__ import annotations
 
 import os
@@ -20,15 +21,27 @@ class Stoxgate(Process):
     "accepted_status = 200"). tables: TOML put behind everything ([[route]], [[peer]]). mappings: file name -> text of a mappings folder.
     """
 
-    def __init__(self, work: Path, *, component_port: int, next_hop: str = "", sip_domains: Sequence[str] = (SIP_DOMAIN,),
-                 xmpp_domains: Sequence[str] = (XMPP_DOMAIN,), trusted: Sequence[str] = ("127.0.0.1/32",), secret: str = SECRET,
-                 sections: Mapping[str, str] | None = None, tables: str = "", mappings: Mapping[str, str] | None = None,
-                 port: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        work: Path,
+        *,
+        component_port: int,
+        next_hop: str = "",
+        sip_domains: Sequence[str] = (SIP_DOMAIN,),
+        xmpp_domains: Sequence[str] = (XMPP_DOMAIN,),
+        trusted: Sequence[str] = ("127.0.0.1/32",),
+        secret: str = SECRET,
+        sections: Mapping[str, str] | None = None,
+        tables: str = "",
+        mappings: Mapping[str, str] | None = None,
+        port: int = 0,
+        options: Sequence[str] = (),
+    ) -> None:
         self.work, self.port, self.config = work, port or free_port(), work / "gateway.toml"
         lines = {
             "gateway": f'name = "gw.{sip_domains[0]}"\ndata_dir = "var"\n' + ('mappings = "mappings"\n' if mappings else ""),
             "sip": f'listen = ["udp:127.0.0.1:{self.port}", "tcp:127.0.0.1:{self.port}"]\ndomains = {_list(sip_domains)}\n'
-                   f'trusted = {_list(trusted)}\n' + (f'outbound = "{next_hop}"\n' if next_hop else ""),
+            f"trusted = {_list(trusted)}\n" + (f'outbound = "{next_hop}"\n' if next_hop else ""),
             "xmpp": f'server = "127.0.0.1:{component_port}"\nsecret = "{secret}"\ndomains = {_list(xmpp_domains)}\n',
         }
         for name, more in (sections or {}).items():
@@ -61,8 +74,9 @@ def command() -> str:
 
 def stoxgate(*arguments: str, stdin: bytes = b"", home: Path = PROJECT) -> subprocess.CompletedProcess[bytes]:
     """Run the command once and return what it printed and its exit code."""
-    return subprocess.run([command(), *arguments], input=stdin, capture_output=True, cwd=home, env=_environment(home), timeout=60,
-                          check=False)
+    return subprocess.run(
+        [command(), *arguments], input=stdin, capture_output=True, cwd=home, env=_environment(home), timeout=60, check=False
+    )
 
 
 def _environment(home: Path) -> dict[str, str]:

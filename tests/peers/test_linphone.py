@@ -1,4 +1,5 @@
 """Linphone starts relocated, sends, shows and confirms. Not marked `interop`: it is a peer that need not be there."""
+
 from __future__ import annotations
 
 import asyncio
@@ -9,9 +10,11 @@ import pytest
 from tests.peers import wire
 from tests.peers.linphone import Linphone
 
-CPIM = (b"From: <sip:u0@xmpp.test>\r\nTo: <sip:s0@stoxgate.test>\r\nDateTime: 2026-06-05T12:00:00Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n"
-        b"imdn.Message-ID: m-1\r\nimdn.Disposition-Notification: positive-delivery\r\n\r\n"
-        b"Content-Type: text/plain;charset=utf-8\r\n\r\nwrapped")
+CPIM = (
+    b"From: <sip:u0@xmpp.test>\r\nTo: <sip:s0@stoxgate.test>\r\nDateTime: 2026-06-05T12:00:00Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n"
+    b"imdn.Message-ID: m-1\r\nimdn.Disposition-Notification: positive-delivery\r\n\r\n"
+    b"Content-Type: text/plain;charset=utf-8\r\n\r\nwrapped"
+)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

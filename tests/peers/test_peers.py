@@ -1,4 +1,5 @@
 """Each peer starts, answers, stops, and leaves no process and no file outside its folder."""
+
 from __future__ import annotations
 
 import asyncio
@@ -92,8 +93,10 @@ def test_writes_only_into_its_folder(name: str, tmp_path: Path) -> None:
 @SERVERS
 def test_server_routes_between_component_and_client(kind: type[Server], tmp_path: Path) -> None:
     async def talk(server: Server) -> tuple[bytes, bytes]:
-        async with (wire.component(server.component_port, "stoxgate.test", "hush") as gateway,
-                    wire.client(server.c2s_port, "xmpp.test", "u0", "secret", resource="desk") as juliet):
+        async with (
+            wire.component(server.component_port, "stoxgate.test", "hush") as gateway,
+            wire.client(server.c2s_port, "xmpp.test", "u0", "secret", resource="desk") as juliet,
+        ):
             gateway.send(b"<message from='s0@stoxgate.test' to='u0@xmpp.test'><body>in</body></message>")
             arrived = await juliet.message()
             juliet.send(b"<message to='s0@stoxgate.test/phone' id='m1'><body>out</body></message>")
@@ -139,8 +142,13 @@ def test_kamailio_passes_messages_between_a_user_agent_and_the_gateway(transport
             gateway.answer = lambda _request: 202
             with Kamailio(tmp_path / "kamailio", gateway=f"127.0.0.1:{gateway.port}", transport=transport) as proxy:
                 await gateway.connect("127.0.0.1", proxy.port)
-                phone = Baresip(tmp_path / "baresip", "s0@stoxgate.test", proxy=f"127.0.0.1:{proxy.port}", transport=transport,
-                                contacts=["sip:u0@xmpp.test", "sip:u1@xmpp.test"])
+                phone = Baresip(
+                    tmp_path / "baresip",
+                    "s0@stoxgate.test",
+                    proxy=f"127.0.0.1:{proxy.port}",
+                    transport=transport,
+                    contacts=["sip:u0@xmpp.test", "sip:u1@xmpp.test"],
+                )
                 with phone:
                     proxy.wait_registered("s0")
                     phone.send("sip:u0@xmpp.test", "to the gateway")
@@ -171,8 +179,15 @@ def test_sipp_sends_what_a_raw_peer_answers(transport: str, tmp_path: Path) -> N
     async def count() -> tuple[tuple[int, int], list[bytes]]:
         async with wire.sip(transport) as peer:
             peer.answer = lambda _request: 202
-            with Sipp.sending(tmp_path, f"127.0.0.1:{peer.port}", request_uri="sip:u0@xmpp.test", from_uri="sip:s0@stoxgate.test",
-                              calls=5, rate=100, transport=transport) as sender:
+            with Sipp.sending(
+                tmp_path,
+                f"127.0.0.1:{peer.port}",
+                request_uri="sip:u0@xmpp.test",
+                from_uri="sip:s0@stoxgate.test",
+                calls=5,
+                rate=100,
+                transport=transport,
+            ) as sender:
                 results = await asyncio.to_thread(sender.results)
             return results, [request.body for request in peer.requests.waiting]
 
@@ -182,9 +197,12 @@ def test_sipp_sends_what_a_raw_peer_answers(transport: str, tmp_path: Path) -> N
 
 
 def test_sipp_counts_a_wrong_status_as_failed(tmp_path: Path) -> None:
-    with (Sipp.answering(tmp_path / "answering", status=404) as receiver,
-          Sipp.sending(tmp_path / "sending", f"127.0.0.1:{receiver.port}", request_uri="sip:u0@xmpp.test",
-                       from_uri="sip:s0@stoxgate.test") as sender):
+    with (
+        Sipp.answering(tmp_path / "answering", status=404) as receiver,
+        Sipp.sending(
+            tmp_path / "sending", f"127.0.0.1:{receiver.port}", request_uri="sip:u0@xmpp.test", from_uri="sip:s0@stoxgate.test"
+        ) as sender,
+    ):
         assert sender.results() == (0, 1)
         assert receiver.results() == (1, 0)
 

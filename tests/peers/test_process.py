@@ -1,4 +1,5 @@
 """Starting, watching and ending a program, with programs that every system has."""
+
 from __future__ import annotations
 
 import signal

@@ -1,4 +1,5 @@
 """Reading a trace: what counts as a change outside a folder."""
+
 from __future__ import annotations
 
 import pytest

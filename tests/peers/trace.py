@@ -1,4 +1,5 @@
 """What a program changes in the file system, seen by strace."""
+
 from __future__ import annotations
 
 import re
@@ -6,8 +7,10 @@ from pathlib import Path
 
 from tests.peers.programs import tree_of
 
-_CHANGING = ("open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat,unlink,unlinkat,rmdir,chmod,fchmodat,"
-             "chown,fchownat,truncate,mknod,mknodat")
+_CHANGING = (
+    "open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat,unlink,unlinkat,rmdir,chmod,fchmodat,"
+    "chown,fchownat,truncate,mknod,mknodat"
+)
 _OPENS_TO_READ = re.compile(r"^\d+ +open(?:at)?\((?!.*O_(?:WRONLY|RDWR|CREAT|TRUNC))")
 _NOWHERE = ("/dev/", "/proc/")
 

@@ -8,6 +8,7 @@ an inbox, and every wait has a limit. Nothing here reads more of a message than 
         assert sent.status == 202
         assert b"<body>hello</body>" in await juliet.message()
 """
+
 from __future__ import annotations
 
 import asyncio

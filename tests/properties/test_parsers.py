@@ -37,7 +37,7 @@ CPIM = (
     b"Content-Transfer-Encoding: quoted-printable\r\n\r\nPrav=2E\r\n"
 )
 MULTIPART = (
-    b"Content-Type: multipart/signed; boundary=\"b b\" (c(o)m);\r\n micalg=sha1\r\n\r\npre\r\n--b b\r\n\r\none\r\n--b b\r\n"
+    b'Content-Type: multipart/signed; boundary="b b" (c(o)m);\r\n micalg=sha1\r\n\r\npre\r\n--b b\r\n\r\none\r\n--b b\r\n'
     b"Content-Type: multipart/digest; boundary=c\r\n\r\n--c\r\n\r\nA: b\r\n\r\ntwo\r\n--c--\r\n--b b--\r\npost"
 )
 FRAGMENT = b"SIP/2.0 404 Not%20Found\r\nFrom: <sip:a@h>;tag=1\r\ni: 1@h\r\nCSeq: 1 MESSAGE\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n"

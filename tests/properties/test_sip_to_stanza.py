@@ -23,7 +23,7 @@ from .world import ANY, HERE, LANGUAGES, NOW, TEXTS, TOKENS, cases, devices, fla
 RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")
 READER = etree.XMLParser(resolve_entities=False, no_network=True, recover=False)
 CHARSETS = st.sampled_from(["UTF-8", "utf-8", "ISO-8859-1", "utf-16", "GB18030", "windows-1252", "koi8-r", "US-ASCII"])
-ONE_LINE = mixed("abé \t\x00\x01\x0b\x1f\x7f\x85\ufffe&\"\\;,", ("]]>", "<x>", "%0d%0a", "&#13;"), max_size=8)
+ONE_LINE = mixed('abé \t\x00\x01\x0b\x1f\x7f\x85\ufffe&"\\;,', ("]]>", "<x>", "%0d%0a", "&#13;"), max_size=8)
 HEADER_TEXTS = ONE_LINE | st.text(ANY, max_size=20).map(lambda text: re.sub("[\r\n]", "", text))
 FOLDS = st.sampled_from(["", "\r\n ", "\r\n\t  "])
 

@@ -83,6 +83,7 @@ def lines(text: str, end: str = "\r\n") -> str:
 
 def for_xml(text: str) -> str:
     """What XML has no character for is U+FFFD (XML 1.0 section 2.2)."""
+
     def is_char(ch: str) -> bool:
         return ch in "\t\n\r" or " " <= ch <= "\ud7ff" or "\ue000" <= ch <= "\ufffd" or ch > "\uffff"
 

@@ -8,6 +8,7 @@
 
 Both clocks stand still but for `move`. Every call returns when nothing is left to do, the commits that follow within 10 ms included.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -186,8 +187,17 @@ class Scene:
             await come_back
 
     # -- what people and sides do --------------------------------------------------------------------------------------
-    def offer(self, text: str, sender: Address = JULIET, to: Address = ROMEO, *, expires_in: float | None = None, keys: Keys | None = None,
-              at_once: bool = True, **fields: Any) -> Answer:
+    def offer(
+        self,
+        text: str,
+        sender: Address = JULIET,
+        to: Address = ROMEO,
+        *,
+        expires_in: float | None = None,
+        keys: Keys | None = None,
+        at_once: bool = True,
+        **fields: Any,
+    ) -> Answer:
         """Hand a message in; at_once False hands in the next one in the same turn of the loop."""
         answer = Answer()
         expires_at = None if expires_in is None else self.wall + expires_in
@@ -199,11 +209,25 @@ class Scene:
     def envelope(self, text: str, sender: Address = JULIET, to: Address = ROMEO, **fields: Any) -> Envelope:
         self._serial += 1
         name = f"m{self._serial}"
-        origin = RequestOrigin(f"sip:{sender}", f"sip:{to}", name, "1 MESSAGE") if isinstance(sender, SipAddress) else \
-            StanzaOrigin(name, "chat", f"{sender}/balcony", str(to))
+        origin = (
+            RequestOrigin(f"sip:{sender}", f"sip:{to}", name, "1 MESSAGE")
+            if isinstance(sender, SipAddress)
+            else StanzaOrigin(name, "chat", f"{sender}/balcony", str(to))
+        )
         message = text_message(sender, to, text, self.wall)
-        return Envelope(**{"id": name, "trace_id": name, "sender": sender, "recipient": to, "message": message, "received_at": self.wall,
-                           "peer": "test", "origin": origin} | fields)
+        return Envelope(
+            **{
+                "id": name,
+                "trace_id": name,
+                "sender": sender,
+                "recipient": to,
+                "message": message,
+                "received_at": self.wall,
+                "peer": "test",
+                "origin": origin,
+            }
+            | fields
+        )
 
     def answer(self, side: Side, outcome: Outcome = DELIVERED, which: int = 0) -> Try:
         """Say what became of an open try."""

@@ -1,4 +1,5 @@
 """What an operator sees of the queue, and what he can do to single messages."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_the_queue_shows_what_is_sent_what_waits_and_what_is_parked(tmp_path: Pa
             (1, "xmpp juliet@xmpp.example", "parked", 0, 0, "cannot be borne"),
             (2, "sip romeo@sip.example", "waiting", 1, 503, "Busy"),
             (4, "sip romeo@sip.example", "waiting", 0, 0, ""),
-            (5, "sip tomas@sip.example", "sending", 0, 0, "")]
+            (5, "sip tomas@sip.example", "sending", 0, 0, ""),
+        ]
         assert rows[1]["due_in"] == pytest.approx(90.0, abs=0.2)
         assert all(300 < row["octets"] < 1000 for row in rows)  # type: ignore[operator]
 

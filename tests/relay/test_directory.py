@@ -1,4 +1,5 @@
 """Everybody has one home address and one alias, and there and back is the identity."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,12 +12,15 @@ from gateway.core.jid import Jid
 from gateway.core.pairs import Pair
 from gateway.relay.directory import Directory
 
-USERS = (Pair(SipAddress("+15551230001", "ims.example"), Jid("alice", "xmpp.example"), "users.toml:3"),
-         Pair(SipAddress("Bob", "sip.example"), Jid("robert", "sip.example"), "users.toml:7"))
+USERS = (
+    Pair(SipAddress("+15551230001", "ims.example"), Jid("alice", "xmpp.example"), "users.toml:3"),
+    Pair(SipAddress("Bob", "sip.example"), Jid("robert", "sip.example"), "users.toml:7"),
+)
 DOMAINS = (Pair(SipAddress("", "ims.example"), Jid("", "phones.example"), "domains.toml:2"),)
 DIRECTORY = Directory(USERS, DOMAINS, ["sip.example", "phones.example", "bücher.example"], ["xmpp.example"])
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=10) | st.sampled_from(
-    ["romeo", "ROMEO", "o'malley", "a b", "a@b", r"a\20b", "\\5c", "Ünï", "\uff42ob", "bob", "robert", "alice", "+15551230001"])
+    ["romeo", "ROMEO", "o'malley", "a b", "a@b", r"a\20b", "\\5c", "Ünï", "\uff42ob", "bob", "robert", "alice", "+15551230001"]
+)
 SIP_DOMAINS = st.sampled_from(["sip.example", "ims.example", "xn--bcher-kva.example"])
 JID_DOMAINS = st.sampled_from(["sip.example", "phones.example", "bücher.example"])
 
@@ -67,20 +71,34 @@ def test_two_sip_users_never_share_a_jid(user: str, domain: str, other: str, oth
     assert jids[0] != jids[1]
 
 
-@pytest.mark.parametrize(("sip", "home"), [
-    (SipAddress("romeo", "sip.example"), SipAddress("romeo", "sip.example")),
-    (SipAddress("juliet", "xmpp.example"), Jid("juliet", "xmpp.example")),
-    (SipAddress("+15551230001", "ims.example"), Jid("alice", "xmpp.example")),
-    (SipAddress("alice", "xmpp.example"), None), (SipAddress("robert", "sip.example"), None), (SipAddress("x", "other.example"), None),
-    (SipAddress("x", "phones.example"), None)])
+@pytest.mark.parametrize(
+    ("sip", "home"),
+    [
+        (SipAddress("romeo", "sip.example"), SipAddress("romeo", "sip.example")),
+        (SipAddress("juliet", "xmpp.example"), Jid("juliet", "xmpp.example")),
+        (SipAddress("+15551230001", "ims.example"), Jid("alice", "xmpp.example")),
+        (SipAddress("alice", "xmpp.example"), None),
+        (SipAddress("robert", "sip.example"), None),
+        (SipAddress("x", "other.example"), None),
+        (SipAddress("x", "phones.example"), None),
+    ],
+)
 def test_whom_a_sip_address_denotes(sip: SipAddress, home: object) -> None:
     assert DIRECTORY.home_of_sip(sip) == home
 
 
-@pytest.mark.parametrize(("jid", "home"), [
-    ("juliet@xmpp.example", Jid("juliet", "xmpp.example")), ("robert@sip.example", SipAddress("Bob", "sip.example")),
-    ("a@phones.example", SipAddress("a", "ims.example")), ("bob@sip.example", None), ("+15551230001@phones.example", None),
-    ("x@ims.example", None), ("x@other.example", None)])
+@pytest.mark.parametrize(
+    ("jid", "home"),
+    [
+        ("juliet@xmpp.example", Jid("juliet", "xmpp.example")),
+        ("robert@sip.example", SipAddress("Bob", "sip.example")),
+        ("a@phones.example", SipAddress("a", "ims.example")),
+        ("bob@sip.example", None),
+        ("+15551230001@phones.example", None),
+        ("x@ims.example", None),
+        ("x@other.example", None),
+    ],
+)
 def test_whom_a_jid_denotes(jid: str, home: object) -> None:
     assert DIRECTORY.home_of_jid(Jid.parse(jid)) == home
 
@@ -94,10 +112,16 @@ def test_names_of_those_who_are_not_served_are_refused() -> None:
         DIRECTORY.jid_of(SipAddress("\x00", "sip.example"))
 
 
-@pytest.mark.parametrize(("typed", "home"), [
-    ("sip:romeo@sip.example;gr=x", SipAddress("romeo", "sip.example")), ("sips:juliet@xmpp.example", Jid("juliet", "xmpp.example")),
-    ("im:juliet@xmpp.example", Jid("juliet", "xmpp.example")), ("xmpp:robert@sip.example", SipAddress("Bob", "sip.example")),
-    ("juliet@xmpp.example/balcony", Jid("juliet", "xmpp.example"))])
+@pytest.mark.parametrize(
+    ("typed", "home"),
+    [
+        ("sip:romeo@sip.example;gr=x", SipAddress("romeo", "sip.example")),
+        ("sips:juliet@xmpp.example", Jid("juliet", "xmpp.example")),
+        ("im:juliet@xmpp.example", Jid("juliet", "xmpp.example")),
+        ("xmpp:robert@sip.example", SipAddress("Bob", "sip.example")),
+        ("juliet@xmpp.example/balcony", Jid("juliet", "xmpp.example")),
+    ],
+)
 def test_what_somebody_types_is_found(typed: str, home: object) -> None:
     assert DIRECTORY.find(typed)[1] == home
 
@@ -108,10 +132,17 @@ def test_what_is_nobody_is_said_to_be_nobody(typed: str) -> None:
         DIRECTORY.find(typed)
 
 
-@pytest.mark.parametrize(("address", "rule"), [
-    (USERS[0].sip, "user pair, users.toml:3"), (USERS[1].jid, "user pair, users.toml:7"),
-    (SipAddress("BOB", "sip.example"), "user pair, users.toml:7"),
-    (SipAddress("a", "sip.example"), "RFC 7247 section 6.4"), (SipAddress("a", "ims.example"), "domain pair, RFC 7247 section 6.4"),
-    (Jid("a", "xmpp.example"), "RFC 7247 section 6.5"), (Jid("a", "phones.example"), "domain pair, RFC 7247 section 6.5")])
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        (USERS[0].sip, "user pair, users.toml:3"),
+        (USERS[1].jid, "user pair, users.toml:7"),
+        (SipAddress("BOB", "sip.example"), "user pair, users.toml:7"),
+        (SipAddress("a", "sip.example"), "RFC 7247 section 6.4"),
+        (SipAddress("a", "ims.example"), "domain pair, RFC 7247 section 6.4"),
+        (Jid("a", "xmpp.example"), "RFC 7247 section 6.5"),
+        (Jid("a", "phones.example"), "domain pair, RFC 7247 section 6.5"),
+    ],
+)
 def test_the_rule_that_decides_is_named(address: SipAddress | Jid, rule: str) -> None:
     assert DIRECTORY.rule(address) == rule

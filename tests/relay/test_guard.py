@@ -1,4 +1,5 @@
 """Nobody speaks as somebody of the other side, and who may not speak learns nothing (SEC-01 to SEC-05, SEC-40)."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -17,14 +18,25 @@ from gateway.core.uri import Uri
 from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
 
-PAIRS = (Pair(SipAddress("+15551230001", "ims.example"), Jid("mira", "xmpp.example"), "users.toml:3"),
-         Pair(SipAddress("Tomas.B", "sip.example"), Jid("tomas", "sip.example"), "users.toml:7"))
+PAIRS = (
+    Pair(SipAddress("+15551230001", "ims.example"), Jid("mira", "xmpp.example"), "users.toml:3"),
+    Pair(SipAddress("Tomas.B", "sip.example"), Jid("tomas", "sip.example"), "users.toml:7"),
+)
 SETTINGS = Settings(
-    "gateway.toml", "gw.example", Path("var"), None,
+    "gateway.toml",
+    "gw.example",
+    Path("var"),
+    None,
     SipSettings((), ("sip.example", "ims.example"), trusted=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))),
-    XmppSettings("127.0.0.1", 5347, "hush", ("xmpp.example", "bücher.example")), "sqlite:///var/outbox.db",
-    peers=(PeerRule(ip_network("192.0.2.64/26"), "", ("ims.example",)), PeerRule(ip_network("192.0.2.65/32"), "", ("sip.example",), True),
-           PeerRule(ip_network("198.51.100.7/32"), "", ("sip.example",)), PeerRule(None, "proxy.example", ("sip.example",))))
+    XmppSettings("127.0.0.1", 5347, "hush", ("xmpp.example", "bücher.example")),
+    "sqlite:///var/outbox.db",
+    peers=(
+        PeerRule(ip_network("192.0.2.64/26"), "", ("ims.example",)),
+        PeerRule(ip_network("192.0.2.65/32"), "", ("sip.example",), True),
+        PeerRule(ip_network("198.51.100.7/32"), "", ("sip.example",)),
+        PeerRule(None, "proxy.example", ("sip.example",)),
+    ),
+)
 GUARD = Guard(SETTINGS, Directory(PAIRS, (), SETTINGS.sip.domains, SETTINGS.xmpp.domains))
 TRUSTED = Peer("udp:192.0.2.1")
 ROMEO, JULIET = Uri.parse("sip:romeo@sip.example"), Uri.parse("sip:juliet@xmpp.example")
@@ -53,10 +65,18 @@ def test_without_any_rule_every_peer_is_refused() -> None:
 
 
 @pytest.mark.requirement("SEC-04")
-@pytest.mark.parametrize(("host", "domains", "forwards"), [
-    ("192.0.2.1", None, False), ("192.0.2.64", {"ims.example"}, False), ("192.0.2.65", {"sip.example"}, True),
-    ("198.51.100.7", {"sip.example"}, False), ("::ffff:192.0.2.64", {"ims.example"}, False), ("2001:db8::7", None, False),
-    ("2001:db8::7%eth0", None, False)])
+@pytest.mark.parametrize(
+    ("host", "domains", "forwards"),
+    [
+        ("192.0.2.1", None, False),
+        ("192.0.2.64", {"ims.example"}, False),
+        ("192.0.2.65", {"sip.example"}, True),
+        ("198.51.100.7", {"sip.example"}, False),
+        ("::ffff:192.0.2.64", {"ims.example"}, False),
+        ("2001:db8::7", None, False),
+        ("2001:db8::7%eth0", None, False),
+    ],
+)
 def test_the_finest_rule_says_for_whom_a_peer_may_speak(host: str, domains: set[str] | None, forwards: bool) -> None:
     found = GUARD.peer("tcp", host)
     assert found == Peer(f"tcp:{host}", None if domains is None else frozenset(domains), forwards)
@@ -69,17 +89,31 @@ def test_a_sip_user_may_write_to_a_person_on_the_xmpp_side() -> None:
 
 
 @pytest.mark.requirement("SEC-01")
-@pytest.mark.parametrize("sender", [
-    "sip:mallory@xmpp.example", "sip:juliet@XMPP.Example", "sip:juliet@xmpp.example.", "sip:juliet@xmpp.example:5061;transport=tcp",
-    "sip:%6auliet@xmpp.example", "sips:juliet@xmpp.example", "sip:juliet;x=y@xmpp.example", "sip:juliet:secret@xmpp.example",
-    "im:juliet@xmpp.example", "sip:xmpp.example", "sip:a@xn--bcher-kva.example", "sip:a@XN--BCHER-KVA.example"])
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "sip:mallory@xmpp.example",
+        "sip:juliet@XMPP.Example",
+        "sip:juliet@xmpp.example.",
+        "sip:juliet@xmpp.example:5061;transport=tcp",
+        "sip:%6auliet@xmpp.example",
+        "sips:juliet@xmpp.example",
+        "sip:juliet;x=y@xmpp.example",
+        "sip:juliet:secret@xmpp.example",
+        "im:juliet@xmpp.example",
+        "sip:xmpp.example",
+        "sip:a@xn--bcher-kva.example",
+        "sip:a@XN--BCHER-KVA.example",
+    ],
+)
 def test_a_from_in_a_domain_of_the_xmpp_side_is_refused(sender: str) -> None:
     assert said_no(TRUSTED, sender) == "sender-not-yours"
 
 
 @pytest.mark.requirement("SEC-02")
-@pytest.mark.parametrize("sender", ["sip:+15551230001@ims.example", "sip:+15551230001@IMS.example.:5070;user=phone",
-                                    "sip:%2B1555123000%31@ims.example"])
+@pytest.mark.parametrize(
+    "sender", ["sip:+15551230001@ims.example", "sip:+15551230001@IMS.example.:5070;user=phone", "sip:%2B1555123000%31@ims.example"]
+)
 def test_a_from_that_is_the_alias_of_somebody_on_the_xmpp_side_is_refused(sender: str) -> None:
     assert said_no(TRUSTED, sender) == "sender-is-alias"
 
@@ -103,25 +137,40 @@ def test_a_peer_speaks_for_its_own_domains_only() -> None:
     assert said_no(ims, "sip:romeo@sip.example") == "peer-domain"
 
 
-@pytest.mark.parametrize(("sender", "key"), [
-    ("sip:romeo@elsewhere.example", "sender-not-served"), ("sip:romeo@example", "sender-not-served"),
-    ("tel:+15551230001", "sender-not-served"), ("sip:romeo@sub.sip.example", "sender-not-served"),
-    ("sip:%00@sip.example", "sender-malformed"), ("sip:a%ff@sip.example", "sender-malformed")])
+@pytest.mark.parametrize(
+    ("sender", "key"),
+    [
+        ("sip:romeo@elsewhere.example", "sender-not-served"),
+        ("sip:romeo@example", "sender-not-served"),
+        ("tel:+15551230001", "sender-not-served"),
+        ("sip:romeo@sub.sip.example", "sender-not-served"),
+        ("sip:%00@sip.example", "sender-malformed"),
+        ("sip:a%ff@sip.example", "sender-malformed"),
+    ],
+)
 def test_a_from_that_is_nobody_here_is_refused(sender: str, key: str) -> None:
     assert said_no(TRUSTED, sender) == key
 
 
 @pytest.mark.requirement("SEC-40")
-@pytest.mark.parametrize("sender", ["sip:juliet@xmpp.example", "sip:romeo@elsewhere.example", "sip:+15551230001@ims.example",
-                                    "sip:%00@sip.example"])
+@pytest.mark.parametrize(
+    "sender", ["sip:juliet@xmpp.example", "sip:romeo@elsewhere.example", "sip:+15551230001@ims.example", "sip:%00@sip.example"]
+)
 def test_who_may_not_send_hears_the_same_whoever_is_asked_for(sender: str) -> None:
     targets = ("sip:juliet@xmpp.example", "sip:nobody@nowhere.example", "sip:%00@xmpp.example", "sip:xmpp.example", "tel:+1")
     assert len({said_no(TRUSTED, sender, target) for target in targets}) == 1
 
 
-@pytest.mark.parametrize(("target", "key"), [
-    ("sip:juliet@elsewhere.example", "target-unknown"), ("sip:tomas.b@sip.example", "target-unknown"), ("tel:+1", "target-unknown"),
-    ("sip:%00@xmpp.example", "target-malformed"), ("sip:juliet@xmpp.example;gr=%00", "target-malformed")])
+@pytest.mark.parametrize(
+    ("target", "key"),
+    [
+        ("sip:juliet@elsewhere.example", "target-unknown"),
+        ("sip:tomas.b@sip.example", "target-unknown"),
+        ("tel:+1", "target-unknown"),
+        ("sip:%00@xmpp.example", "target-malformed"),
+        ("sip:juliet@xmpp.example;gr=%00", "target-malformed"),
+    ],
+)
 def test_a_target_that_nobody_answers_to_is_refused(target: str, key: str) -> None:
     assert said_no(TRUSTED, "sip:romeo@sip.example", target) == key
 
@@ -143,10 +192,17 @@ def test_a_stanza_from_a_domain_of_the_sip_side_is_refused(sender: str) -> None:
         GUARD.from_xmpp("sip.example", Jid.parse(sender), Jid.parse("romeo@sip.example"))
 
 
-@pytest.mark.parametrize(("sender", "target", "key"), [
-    ("juliet@elsewhere.example", "romeo@sip.example", "sender-foreign"), ("juliet@xmpp.example", "a@ims.example", "target-unknown"),
-    ("juliet@xmpp.example", "mira@xmpp.example", "target-unknown"), ("juliet@xmpp.example", r"tomas.b@sip.example", "target-unknown"),
-    (r"a\20@xmpp.example", "romeo@sip.example", "sender-malformed"), ("juliet@xmpp.example", r"\20a@sip.example", "target-unknown")])
+@pytest.mark.parametrize(
+    ("sender", "target", "key"),
+    [
+        ("juliet@elsewhere.example", "romeo@sip.example", "sender-foreign"),
+        ("juliet@xmpp.example", "a@ims.example", "target-unknown"),
+        ("juliet@xmpp.example", "mira@xmpp.example", "target-unknown"),
+        ("juliet@xmpp.example", r"tomas.b@sip.example", "target-unknown"),
+        (r"a\20@xmpp.example", "romeo@sip.example", "sender-malformed"),
+        ("juliet@xmpp.example", r"\20a@sip.example", "target-unknown"),
+    ],
+)
 def test_a_stanza_between_others_is_refused(sender: str, target: str, key: str) -> None:
     with pytest.raises(Refusal, match=key):
         GUARD.from_xmpp("sip.example", Jid.parse(sender), Jid.parse(target))

@@ -1,4 +1,5 @@
 """What is offered is kept or refused, once, in time, and never both."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """A lane keeps its order, and waits longer with every failure."""
+
 from __future__ import annotations
 
 import pytest

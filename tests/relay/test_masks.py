@@ -1,4 +1,5 @@
 """A log line lets one follow a person, and does not say who it is."""
+
 from __future__ import annotations
 
 import re

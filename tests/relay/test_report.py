@@ -1,4 +1,5 @@
 """Who is told of a failure, how often, and what is said."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -20,12 +21,29 @@ NOW = 1_770_000_000.0
 FAILED = Outcome(Verdict.FAILED, 404, "Nobody of this name")
 KEYS = (1, 2)
 FROM_SIP = Envelope(
-    id="m1", trace_id="t1", sender=ROMEO, recipient=JULIET, message=text_message(ROMEO, JULIET, "wherefore", NOW), received_at=NOW,
-    peer="udp:192.0.2.7", sender_device="orchard", recipient_device="balcony", thread="c1",
-    origin=RequestOrigin("sip:Romeo@sip.example;gr=orchard", "sip:juliet@xmpp.example", "c1@192.0.2.7", "7 MESSAGE"))
+    id="m1",
+    trace_id="t1",
+    sender=ROMEO,
+    recipient=JULIET,
+    message=text_message(ROMEO, JULIET, "wherefore", NOW),
+    received_at=NOW,
+    peer="udp:192.0.2.7",
+    sender_device="orchard",
+    recipient_device="balcony",
+    thread="c1",
+    origin=RequestOrigin("sip:Romeo@sip.example;gr=orchard", "sip:juliet@xmpp.example", "c1@192.0.2.7", "7 MESSAGE"),
+)
 FROM_XMPP = Envelope(
-    id="m2", trace_id="t2", sender=JULIET, recipient=ROMEO, message=text_message(JULIET, ROMEO, "wherefore", NOW), received_at=NOW,
-    peer="xmpp:sip.example", sender_device="balcony", origin=StanzaOrigin("m2", "chat", "juliet@xmpp.example/balcony", "romeo@sip.example"))
+    id="m2",
+    trace_id="t2",
+    sender=JULIET,
+    recipient=ROMEO,
+    message=text_message(JULIET, ROMEO, "wherefore", NOW),
+    received_at=NOW,
+    peer="xmpp:sip.example",
+    sender_device="balcony",
+    origin=StanzaOrigin("m2", "chat", "juliet@xmpp.example/balcony", "romeo@sip.example"),
+)
 
 
 def told(envelope: Envelope, outcome: Outcome = FAILED) -> Envelope:
@@ -60,8 +78,9 @@ def test_nobody_is_told_about_a_report_or_a_typing_notice() -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from([FROM_SIP, FROM_XMPP]), st.integers(300, 699), st.text(max_size=60), st.none() | st.floats(0, 1e9))
-def test_whatever_the_far_side_says_a_report_can_be_kept_and_read_back(envelope: Envelope, status: int, reason: str,
-                                                                       retry_after: float | None) -> None:
+def test_whatever_the_far_side_says_a_report_can_be_kept_and_read_back(
+    envelope: Envelope, status: int, reason: str, retry_after: float | None
+) -> None:
     found = told(envelope, Outcome(Verdict.FAILED, status, reason, retry_after))
     assert Envelope.from_cpim(found.to_cpim()) == found
     assert parse_status(found.message.entity.content).status == status
@@ -84,8 +103,17 @@ def test_only_what_came_from_sip_is_remembered() -> None:
     assert report.remembered(FROM_XMPP) == report.remembered(told(FROM_SIP)) == ""
 
 
-@pytest.mark.parametrize("facts", ["x", "\n\n\n\n\n", "sip:a@b\nxmpp:c\nx", "nonsense\nxmpp:j@x.example\na\nb\nc\nd",
-                                   "sip:a@b\nnonsense\na\nb\nc\nd", "\n".join("abcdefg")])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "x",
+        "\n\n\n\n\n",
+        "sip:a@b\nxmpp:c\nx",
+        "nonsense\nxmpp:j@x.example\na\nb\nc\nd",
+        "sip:a@b\nnonsense\na\nb\nc\nd",
+        "\n".join("abcdefg"),
+    ],
+)
 def test_facts_that_cannot_be_read_tell_nothing(facts: str) -> None:
     assert report.late_failure(facts, FAILED, "new", NOW) is None
 
@@ -161,8 +189,13 @@ def test_a_late_error_is_told_once(tmp_path: Path, restart: bool) -> None:
 def test_an_error_counts_only_if_id_and_both_ends_match_something_sent(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         stanza_id, ours, theirs = trace_of(delivered(it).envelope)
-        for trace in (("other", ours, theirs), (stanza_id, "tomas@sip.example", theirs), (stanza_id, ours, "mira@xmpp.example"),
-                      (stanza_id, f"{ours}\n{theirs}", ""), ("", "", "")):
+        for trace in (
+            ("other", ours, theirs),
+            (stanza_id, "tomas@sip.example", theirs),
+            (stanza_id, ours, "mira@xmpp.example"),
+            (stanza_id, f"{ours}\n{theirs}", ""),
+            ("", "", ""),
+        ):
             it.relay.failed_later(trace, FAILED)
         it.move(1.0)
         assert it.sip.tries == []

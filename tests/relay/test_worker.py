@@ -1,4 +1,5 @@
 """What becomes of a message between its acceptance and its end."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -26,7 +27,7 @@ def test_one_is_pending_for_each_sip_address_and_the_order_stays(tmp_path: Path)
             it.offer(word, sender=(JULIET, MIRA)[number % 2], at_once=False)
         it.move(0.01)
         for number in range(4):
-            assert it.sip.texts == WORDS[:number + 1]
+            assert it.sip.texts == WORDS[: number + 1]
             assert len(it.sip.open) == 1
             it.answer(it.sip)
         assert it.kept == 0
@@ -381,8 +382,9 @@ def test_a_restart_does_not_shorten_the_pause(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("REL-20")
-def test_a_clock_that_was_set_back_while_it_was_down_holds_nothing_for_longer_than_an_hour(tmp_path: Path,
-                                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_set_back_while_it_was_down_holds_nothing_for_longer_than_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with scene(tmp_path) as it:
         it.offer("hello", expires_in=1e7)
         it.answer(it.sip, LATER)

@@ -110,6 +110,7 @@ def test_what_comes_before_the_relay_is_there_is_answered_when_it_is() -> None:
         finally:
             writer.close()
             it.adapter.close()
+
     run(talk)
 
 

@@ -162,17 +162,20 @@ def written(message: Envelope, number: int = 5, by: SipCodec = CODEC) -> bytes:
 def test_a_letter_is_a_message_request_octet_for_octet() -> None:
     octets = written(letter("Wherefore\nart thou?"))
     tag = param(header(octets, "From"), "tag")
-    assert octets == (
-        "MESSAGE sip:romeo@sip.example SIP/2.0\r\n"
-        f"Via: SIP/2.0/UDP gw.example:5060;branch={PLACE_OF_BRANCH};rport\r\n"
-        "Max-Forwards: 70\r\n"
-        f"From: <sip:juliet@xmpp.example;gr=balcony>;tag={tag}\r\n"
-        "To: <sip:romeo@sip.example>\r\n"
-        "Call-ID: call-1\r\n"
-        "CSeq: 5 MESSAGE\r\n"
-        "Content-Type: text/plain;charset=UTF-8\r\n"
-        "Content-Length: 20\r\n\r\nWherefore\r\nart thou?"
-    ).encode()
+    assert (
+        octets
+        == (
+            "MESSAGE sip:romeo@sip.example SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP gw.example:5060;branch={PLACE_OF_BRANCH};rport\r\n"
+            "Max-Forwards: 70\r\n"
+            f"From: <sip:juliet@xmpp.example;gr=balcony>;tag={tag}\r\n"
+            "To: <sip:romeo@sip.example>\r\n"
+            "Call-ID: call-1\r\n"
+            "CSeq: 5 MESSAGE\r\n"
+            "Content-Type: text/plain;charset=UTF-8\r\n"
+            "Content-Length: 20\r\n\r\nWherefore\r\nart thou?"
+        ).encode()
+    )
     assert len(tag) == 24
 
 
@@ -268,9 +271,7 @@ def test_a_report_comes_from_the_gateway_and_says_what_failed() -> None:
     octets = written(replace(letter(), message=failure, about=about))
     assert octets.startswith(b"MESSAGE sip:Romeo@sip.example;x=1 SIP/2.0\r\n")
     assert header(octets, "From").startswith("<sip:gw.example>;tag=")
-    assert octets.partition(b"\r\n\r\n")[2].startswith(
-        b"Your message to sip:juliet@xmpp.example could not be delivered: 404 Not Found ("
-    )
+    assert octets.partition(b"\r\n\r\n")[2].startswith(b"Your message to sip:juliet@xmpp.example could not be delivered: 404 Not Found (")
 
 
 @pytest.mark.requirement("SIP-100", "SIP-32")

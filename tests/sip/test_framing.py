@@ -30,11 +30,13 @@ def cut(data: bytes, *sizes: int) -> list[Framed]:
 
 def shown(items: list[Framed]) -> list[object]:
     """Items that can be compared: a fault by its status, reason and what an answer would say."""
+
     def one(item: Framed) -> object:
         if not isinstance(item, Bad):
             return item
         fault = item.fault
         return (fault.status, fault.what, fault.partial and writer.response(fault.partial, 400, "x", to_tag="x"))
+
     return [one(item) for item in items]
 
 
@@ -56,13 +58,20 @@ def test_several_messages_in_one_read() -> None:
 
 
 @pytest.mark.requirement("SIP-42")
-@pytest.mark.parametrize(("data", "items"), [
-    (b"\r\n", [Pong()]), (b"\r\n\r\n", [Pong(), Ping()]), (b"\r\n\r\n\r\n", [Pong(), Ping(), Pong()]), (b"\r\n" * 4, [Pong(), Ping()] * 2),
-    (b"\r", []),
-    (b"\r\n" + MESSAGE, [Pong(), MESSAGE]), (b"\r\n\r\n" + MESSAGE, [Pong(), Ping(), MESSAGE]),
-    (MESSAGE + b"\r\n\r\n" + MESSAGE, [MESSAGE, Pong(), Ping(), MESSAGE]),
-    (MESSAGE + b"\r\n" + EMPTY + b"\r\n", [MESSAGE, Pong(), EMPTY, Pong()]),
-])
+@pytest.mark.parametrize(
+    ("data", "items"),
+    [
+        (b"\r\n", [Pong()]),
+        (b"\r\n\r\n", [Pong(), Ping()]),
+        (b"\r\n\r\n\r\n", [Pong(), Ping(), Pong()]),
+        (b"\r\n" * 4, [Pong(), Ping()] * 2),
+        (b"\r", []),
+        (b"\r\n" + MESSAGE, [Pong(), MESSAGE]),
+        (b"\r\n\r\n" + MESSAGE, [Pong(), Ping(), MESSAGE]),
+        (MESSAGE + b"\r\n\r\n" + MESSAGE, [MESSAGE, Pong(), Ping(), MESSAGE]),
+        (MESSAGE + b"\r\n" + EMPTY + b"\r\n", [MESSAGE, Pong(), EMPTY, Pong()]),
+    ],
+)
 def test_keep_alives_between_messages(data: bytes, items: list[Framed]) -> None:
     for size in (1, 2, 3, len(data)):
         assert cut(data, size) == items
@@ -92,26 +101,44 @@ def test_any_octets_in_any_pieces(noise: bytes, size: int) -> None:
 
 
 @pytest.mark.requirement("SIP-41", "SEC-26")
-@pytest.mark.parametrize(("data", "said"), [
-    (changed(content_length=None), "400 Missing Content-Length"), (octets([*ROWS, ("l", "5")]), "400 Repeated Content-Length"),
-    (octets([*ROWS, ("CONTENT-LENGTH", "6")]), "400 Repeated Content-Length"), (changed(content_length="-5"), "400 Bad Content-Length"),
-    (changed(content_length="5, 5"), "400 Bad Content-Length"), (changed(content_length="5 5"), "400 Bad Content-Length"),
-    (changed(content_length="5\r\n 5"), "400 Bad Content-Length"),
-    (changed(content_length=""), "400 Bad Content-Length"), (changed(content_length="0x5"), "400 Bad Content-Length"),
-    (changed(content_length="\x0b5"), "400 Bad Content-Length"),
-    (changed(content_length="99999999999"), "400 Bad Content-Length"),
-    (octets(rows(via=None, content_length=None)), "dropped Missing Content-Length"),
-    (octets(RESPONSE_ROWS[:-1], b"", b"SIP/2.0 200 OK"), "dropped Missing Content-Length"),
-    (octets(rows(cseq="1 ACK", content_length=None), start=START.replace(b"MESSAGE", b"ACK")), "dropped Missing Content-Length"),
-])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (changed(content_length=None), "400 Missing Content-Length"),
+        (octets([*ROWS, ("l", "5")]), "400 Repeated Content-Length"),
+        (octets([*ROWS, ("CONTENT-LENGTH", "6")]), "400 Repeated Content-Length"),
+        (changed(content_length="-5"), "400 Bad Content-Length"),
+        (changed(content_length="5, 5"), "400 Bad Content-Length"),
+        (changed(content_length="5 5"), "400 Bad Content-Length"),
+        (changed(content_length="5\r\n 5"), "400 Bad Content-Length"),
+        (changed(content_length=""), "400 Bad Content-Length"),
+        (changed(content_length="0x5"), "400 Bad Content-Length"),
+        (changed(content_length="\x0b5"), "400 Bad Content-Length"),
+        (changed(content_length="99999999999"), "400 Bad Content-Length"),
+        (octets(rows(via=None, content_length=None)), "dropped Missing Content-Length"),
+        (octets(RESPONSE_ROWS[:-1], b"", b"SIP/2.0 200 OK"), "dropped Missing Content-Length"),
+        (octets(rows(cseq="1 ACK", content_length=None), start=START.replace(b"MESSAGE", b"ACK")), "dropped Missing Content-Length"),
+    ],
+)
 def test_an_odd_length_ends_the_stream(data: bytes, said: str) -> None:
     assert closed(data) == said
 
 
 @pytest.mark.requirement("SEC-26", "SEC-29", "SIP-08")
-@pytest.mark.parametrize("row", [
-    b"X: a\nb", b"X: a\rb", b"X", b"X Y: z", b"Content-Length\x0b: 50", b": y", b"X: a\n", b"\xc3\xa9: y", b"X: y\n\r\n\n",
-])
+@pytest.mark.parametrize(
+    "row",
+    [
+        b"X: a\nb",
+        b"X: a\rb",
+        b"X",
+        b"X Y: z",
+        b"Content-Length\x0b: 50",
+        b": y",
+        b"X: a\n",
+        b"\xc3\xa9: y",
+        b"X: y\n\r\n\n",
+    ],
+)
 def test_rows_that_others_may_read_otherwise_end_the_stream(row: bytes) -> None:
     assert closed(MESSAGE.replace(b"\r\nContent-Type", b"\r\n" + row + b"\r\nContent-Type")).startswith("400 ")
 
@@ -128,12 +155,18 @@ def test_what_is_no_sip_ends_the_stream_at_once(noise: bytes) -> None:
 
 
 @pytest.mark.requirement("SIP-43", "TOR-05")
-@pytest.mark.parametrize("data", [
-    octets(start=b"MESSAGE sip:romeo@gw.example.net; lr SIP/2.0"), octets(start=b"MESSAGE sip:romeo@gw.example.net SIP/7.0"),
-    octets([*ROWS, ("From", "x")]),
-    changed(via="SIP/2.0/UDP client.example.org;;"), changed(cseq="x"), octets(RESPONSE_ROWS, b"", b"SIP/2.0 4294967301 no"),
-    changed(X='"\\\0"'),
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        octets(start=b"MESSAGE sip:romeo@gw.example.net; lr SIP/2.0"),
+        octets(start=b"MESSAGE sip:romeo@gw.example.net SIP/7.0"),
+        octets([*ROWS, ("From", "x")]),
+        changed(via="SIP/2.0/UDP client.example.org;;"),
+        changed(cseq="x"),
+        octets(RESPONSE_ROWS, b"", b"SIP/2.0 4294967301 no"),
+        changed(X='"\\\0"'),
+    ],
+)
 def test_other_faults_do_not_end_the_stream(data: bytes) -> None:
     assert cut(data + MESSAGE) == [data, MESSAGE]
 
@@ -153,15 +186,20 @@ def test_a_length_in_a_folded_value_is_no_row() -> None:
 
 
 @pytest.mark.requirement("SIP-30", "SEC-35")
-@pytest.mark.parametrize(("data", "said"), [
-    (octets([*ROWS, ("X", "y" * 20_000)]), "513 Message Too Large"), (START + b"\r\n" + b"x" * 20_000, "dropped Message Too Large"),
-    (b"x" * 20_000, "dropped Not SIP"), (START + b"x" * 20_000, "dropped Not SIP"),
-    (octets(rows(content_length="65536"), b""), "413 Request Entity Too Large"),
-    (octets([*ROWS, *[("X", "y")] * 65]), "513 Message Too Large"),
-    (octets([*ROWS, *[(f"X{number}", "y") for number in range(1001)]]), "513 Message Too Large"),
-    (octets([*ROWS, ("Via", ", ".join(["SIP/2.0/TCP h"] * 70))]), "513 Message Too Large"),
-    (octets(rows(content_length="65536"), b"", b"SIP/2.0 200 OK"), "dropped "),
-])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (octets([*ROWS, ("X", "y" * 20_000)]), "513 Message Too Large"),
+        (START + b"\r\n" + b"x" * 20_000, "dropped Message Too Large"),
+        (b"x" * 20_000, "dropped Not SIP"),
+        (START + b"x" * 20_000, "dropped Not SIP"),
+        (octets(rows(content_length="65536"), b""), "413 Request Entity Too Large"),
+        (octets([*ROWS, *[("X", "y")] * 65]), "513 Message Too Large"),
+        (octets([*ROWS, *[(f"X{number}", "y") for number in range(1001)]]), "513 Message Too Large"),
+        (octets([*ROWS, ("Via", ", ".join(["SIP/2.0/TCP h"] * 70))]), "513 Message Too Large"),
+        (octets(rows(content_length="65536"), b"", b"SIP/2.0 200 OK"), "dropped "),
+    ],
+)
 def test_what_is_too_large_ends_the_stream(data: bytes, said: str) -> None:
     assert closed(data).startswith(said)
     for size in (1, 777):
@@ -201,10 +239,17 @@ def test_octet_by_octet_costs_no_more_than_its_length() -> None:
 
 
 @pytest.mark.requirement("SIP-31", "REL-28")
-@pytest.mark.parametrize("data", [
-    b"\r\n" * 32_768, START + b"\r\nl:" + b"\r\n " * 5_000, START + b"\r\nX: y" * 3_000, START + b"\r\nX:" + b"," * 16_000,
-    (START + b"\r\nl: 0\r\n\r\n") * 1_000,
-], ids=range(5))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n" * 32_768,
+        START + b"\r\nl:" + b"\r\n " * 5_000,
+        START + b"\r\nX: y" * 3_000,
+        START + b"\r\nX:" + b"," * 16_000,
+        (START + b"\r\nl: 0\r\n\r\n") * 1_000,
+    ],
+    ids=range(5),
+)
 def test_nothing_takes_long(data: bytes) -> None:
     before = process_time()
     StreamFramer().feed(data)

@@ -12,10 +12,20 @@ from gateway.sip import grammar
 
 
 @pytest.mark.requirement("SIP-21", "SIP-22", "SEC-22")
-@pytest.mark.parametrize(("text", "most", "value"), [
-    ("0", 255, 0), ("70", 255, 70), ("0068", 255, 68), ("255", 255, 255), ("256", 255, None), ("0" * 500 + "1", 9, 1),
-    ("4294967295", 2**32 - 1, 2**32 - 1), ("4294967296", 2**32 - 1, None), ("9" * 5000, 2**32 - 1, None),
-])
+@pytest.mark.parametrize(
+    ("text", "most", "value"),
+    [
+        ("0", 255, 0),
+        ("70", 255, 70),
+        ("0068", 255, 68),
+        ("255", 255, 255),
+        ("256", 255, None),
+        ("0" * 500 + "1", 9, 1),
+        ("4294967295", 2**32 - 1, 2**32 - 1),
+        ("4294967296", 2**32 - 1, None),
+        ("9" * 5000, 2**32 - 1, None),
+    ],
+)
 def test_numbers(text: str, most: int, value: int | None) -> None:
     assert grammar.number(text, most) == value
 
@@ -42,10 +52,19 @@ def test_what_is_no_call_id(text: str) -> None:
 
 
 @pytest.mark.requirement("SIP-14")
-@pytest.mark.parametrize(("text", "said"), [
-    ('""', ""), ('"a b"', "a b"), (r'"a\"b"', 'a"b'), (r'"\\"', "\\"), ('"\\\0\\\x7f"', "\0\x7f"), ('"Б"', "Б"), ('"\t"', "\t"),
-    ("plain", "plain"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('""', ""),
+        ('"a b"', "a b"),
+        (r'"a\"b"', 'a"b'),
+        (r'"\\"', "\\"),
+        ('"\\\0\\\x7f"', "\0\x7f"),
+        ('"Б"', "Б"),
+        ('"\t"', "\t"),
+        ("plain", "plain"),
+    ],
+)
 def test_quoted_strings(text: str, said: str) -> None:
     assert re.fullmatch(grammar.quoted_string, text) or text == "plain"
     assert grammar.unquoted(text) == said
@@ -66,12 +85,22 @@ def test_whatever_is_quoted_says_the_same(text: str) -> None:
 
 
 @pytest.mark.requirement("SIP-24", "SIP-69")
-@pytest.mark.parametrize(("value", "good"), [
-    (b"SIP/2.0/UDP h;branch=z9hG4bK1", True), (b"SIP / 2.0 / TCP\th : 5060 ; a = b ; c", True),
-    (b"SIP/2.0/UNKNOWN [2001:db8::9]:1;received=[::1]", True),
-    (b'SIP/2.0/UDP h;x="a;,\\"";y', True), (b"SIP/2.0/UDP h;;a", False), (b"SIP/2.0/UDP h;", False), (b"SIP/2.0/UDP h,", False),
-    (b"SIP/2.0/UDP", False), (b"SIP/2.0 h", False), (b"SIP/2.0/UDP h;a=", False), (b'SIP/2.0/UDP h;a="b', False),
-    (b"SIP/2.0/UDP h x", False),
-])
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        (b"SIP/2.0/UDP h;branch=z9hG4bK1", True),
+        (b"SIP / 2.0 / TCP\th : 5060 ; a = b ; c", True),
+        (b"SIP/2.0/UNKNOWN [2001:db8::9]:1;received=[::1]", True),
+        (b'SIP/2.0/UDP h;x="a;,\\"";y', True),
+        (b"SIP/2.0/UDP h;;a", False),
+        (b"SIP/2.0/UDP h;", False),
+        (b"SIP/2.0/UDP h,", False),
+        (b"SIP/2.0/UDP", False),
+        (b"SIP/2.0 h", False),
+        (b"SIP/2.0/UDP h;a=", False),
+        (b'SIP/2.0/UDP h;a="b', False),
+        (b"SIP/2.0/UDP h x", False),
+    ],
+)
 def test_via_values_that_are_only_sent_back(value: bytes, good: bool) -> None:
     assert bool(grammar.VIA_OCTETS.fullmatch(value)) is good

@@ -70,31 +70,58 @@ def test_methods_are_tokens_with_case(method: str) -> None:
 
 
 @pytest.mark.requirement("SIP-04")
-@pytest.mark.parametrize(("version", "said"), [
-    (b"sip/2.0", "ok"), (b"SIP/7.0", "505 Version Not Supported"), (b"SIP/2.1", "505 Version Not Supported"),
-    (b"sip/1.0", "505 Version Not Supported"),
-    (b"SIP/2.00", "505 Version Not Supported"), (b"SIP/2", "400 Bad Request-Line"), (b"SIP2.0", "400 Bad Request-Line"),
-])
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (b"sip/2.0", "ok"),
+        (b"SIP/7.0", "505 Version Not Supported"),
+        (b"SIP/2.1", "505 Version Not Supported"),
+        (b"sip/1.0", "505 Version Not Supported"),
+        (b"SIP/2.00", "505 Version Not Supported"),
+        (b"SIP/2", "400 Bad Request-Line"),
+        (b"SIP2.0", "400 Bad Request-Line"),
+    ],
+)
 def test_versions(version: bytes, said: str) -> None:
     assert verdict(octets(start=b"MESSAGE sip:romeo@gw.example.net " + version)) == said
 
 
 @pytest.mark.requirement("SIP-04", "SIP-05", "TOR-09")
-@pytest.mark.parametrize(("line", "status", "reason"), [
-    (b"SIP/2.0 200 OK", 200, "OK"), (b"sip/2.0 100 ", 100, ""), (b"SIP/2.0 202", 202, ""), (b"SIP/2.0 699 a  b\tc", 699, "a  b\tc"),
-    (b"SIP/2.0 480 \xd0\x9d\xd0\xb5\xd1\x82", 480, "Нет"), (b"SIP/2.0 480 \xff", 480, "\ufffd"),
-])
+@pytest.mark.parametrize(
+    ("line", "status", "reason"),
+    [
+        (b"SIP/2.0 200 OK", 200, "OK"),
+        (b"sip/2.0 100 ", 100, ""),
+        (b"SIP/2.0 202", 202, ""),
+        (b"SIP/2.0 699 a  b\tc", 699, "a  b\tc"),
+        (b"SIP/2.0 480 \xd0\x9d\xd0\xb5\xd1\x82", 480, "Нет"),
+        (b"SIP/2.0 480 \xff", 480, "\ufffd"),
+    ],
+)
 def test_status_lines(line: bytes, status: int, reason: str) -> None:
     response = read_response(octets(RESPONSE_ROWS, b"", line))
     assert (response.status, response.reason) == (status, reason)
 
 
 @pytest.mark.requirement("SIP-04", "SIP-05", "TOR-09")
-@pytest.mark.parametrize("line", [
-    b"SIP/2.0 4294967301 no", b"SIP/2.0 99 no", b"SIP/2.0 700 no", b"SIP/2.0 2000", b"SIP/2.0 +20 no", b"SIP/2.0  200 OK", b"SIP/2.0",
-    b"SIP/2.0 ",
-    b"SIP/3.0 200 OK", b"SIP/2.0 200 \0", b"SIP/2.0 200OK", "SIP/2.0 \u0662\u0660\u0660 OK".encode(), b"SIP/2.0 200 a\nb",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"SIP/2.0 4294967301 no",
+        b"SIP/2.0 99 no",
+        b"SIP/2.0 700 no",
+        b"SIP/2.0 2000",
+        b"SIP/2.0 +20 no",
+        b"SIP/2.0  200 OK",
+        b"SIP/2.0",
+        b"SIP/2.0 ",
+        b"SIP/3.0 200 OK",
+        b"SIP/2.0 200 \0",
+        b"SIP/2.0 200OK",
+        "SIP/2.0 \u0662\u0660\u0660 OK".encode(),
+        b"SIP/2.0 200 a\nb",
+    ],
+)
 def test_bad_responses_are_dropped(line: bytes) -> None:
     fault = fault_of(octets(RESPONSE_ROWS, b"", line))
     assert fault is not None
@@ -109,11 +136,23 @@ def test_a_response_that_lacks_something_is_dropped(missing: str) -> None:
 
 
 @pytest.mark.requirement("SIP-45", "SEC-41")
-@pytest.mark.parametrize("data", [
-    b"", b"\r\n", b"\r\n\r\n", b"\0" * 40, b"\0\x01\0\0\x21\x12\xa4\x42" + bytes(12), b"\r\n\r\n" + octets(), b"hello", b":\r\n\r\n",
-    b"\xff" * 600,
-    b"\r\n\r\n\0", b"MESSAGE", b"M E S S A G E",
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\0" * 40,
+        b"\0\x01\0\0\x21\x12\xa4\x42" + bytes(12),
+        b"\r\n\r\n" + octets(),
+        b"hello",
+        b":\r\n\r\n",
+        b"\xff" * 600,
+        b"\r\n\r\n\0",
+        b"MESSAGE",
+        b"M E S S A G E",
+    ],
+)
 def test_noise_is_dropped(data: bytes) -> None:
     assert verdict(data).startswith("dropped")
 
@@ -126,19 +165,35 @@ def test_an_ack_is_never_answered() -> None:
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-06", "SEC-29")
-@pytest.mark.parametrize(("row", "said"), [
-    (b"X: y", "ok"), (b"X:y", "ok"), (b"X \t :\t y \t", "ok"), (b"X:", "ok"), (b"X", "400 Bad header line"),
-    (b": y", "400 Bad header line"),
-    (b"X Y: z", "400 Bad header line"), (b"X\x0b: y", "400 Bad header line"), (b"(X): y", "400 Bad header line"),
-    (b"\xc3\xa9: y", "400 Bad header line"),
-    (b"X: a\0b", "400 Bad header line"), (b'X: "a\\\0b"', "ok"), (b'X: "a\0b"', "400 Bad header line"),
-    (b'X: "a" \\\0', "400 Bad header line"),
-    (b'X: "a\\\0', "400 Bad header line"), (b'X: "a\\" \\\0"', "ok"), (b"X\0: y", "400 Bad header line"),
-    (b"X: a\rb", "400 Bad header line"),
-    (b"X: a\nb", "400 Bad header line"), (b"X: a\nVia: b", "400 Bad header line"), (b"X: a\n", "400 Bad header line"),
-    (b"X: a\r", "400 Bad header line"),
-    (b"X: a\x01\x7f", "ok"), (b"X: \xff\xfe", "ok"),
-])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (b"X: y", "ok"),
+        (b"X:y", "ok"),
+        (b"X \t :\t y \t", "ok"),
+        (b"X:", "ok"),
+        (b"X", "400 Bad header line"),
+        (b": y", "400 Bad header line"),
+        (b"X Y: z", "400 Bad header line"),
+        (b"X\x0b: y", "400 Bad header line"),
+        (b"(X): y", "400 Bad header line"),
+        (b"\xc3\xa9: y", "400 Bad header line"),
+        (b"X: a\0b", "400 Bad header line"),
+        (b'X: "a\\\0b"', "ok"),
+        (b'X: "a\0b"', "400 Bad header line"),
+        (b'X: "a" \\\0', "400 Bad header line"),
+        (b'X: "a\\\0', "400 Bad header line"),
+        (b'X: "a\\" \\\0"', "ok"),
+        (b"X\0: y", "400 Bad header line"),
+        (b"X: a\rb", "400 Bad header line"),
+        (b"X: a\nb", "400 Bad header line"),
+        (b"X: a\nVia: b", "400 Bad header line"),
+        (b"X: a\n", "400 Bad header line"),
+        (b"X: a\r", "400 Bad header line"),
+        (b"X: a\x01\x7f", "ok"),
+        (b"X: \xff\xfe", "ok"),
+    ],
+)
 def test_rows(row: bytes, said: str) -> None:
     assert verdict(START + b"\r\n" + row + octets()[len(START) :]) == said
     assert verdict(octets(body=b"").removesuffix(b"5\r\n\r\n") + b"0\r\n" + row + b"\r\n\r\n") == said
@@ -159,10 +214,17 @@ def test_other_line_ends(end: bytes) -> None:
 
 
 @pytest.mark.requirement("SIP-08")
-@pytest.mark.parametrize(("folded", "value"), [
-    (b"Subject: a\r\n b", "a b"), (b"Subject:\r\n a", "a"), (b"Subject: a\r\n\t\tb\r\n  c", "a b c"), (b"Subject: a \r\n \r\n b", "a   b"),
-    (b"Subject: a\r\n ", "a"), (b"Subject:\r\n \r\n ", ""),
-])
+@pytest.mark.parametrize(
+    ("folded", "value"),
+    [
+        (b"Subject: a\r\n b", "a b"),
+        (b"Subject:\r\n a", "a"),
+        (b"Subject: a\r\n\t\tb\r\n  c", "a b c"),
+        (b"Subject: a \r\n \r\n b", "a   b"),
+        (b"Subject: a\r\n ", "a"),
+        (b"Subject:\r\n \r\n ", ""),
+    ],
+)
 def test_folding(folded: bytes, value: str) -> None:
     data = octets().replace(b"\r\nContent-Length", b"\r\n" + folded + b"\r\nContent-Length")
     message = read(data)
@@ -187,13 +249,29 @@ def test_unknown_headers_are_kept_as_they_are() -> None:
 
 
 @pytest.mark.requirement("SIP-18")
-@pytest.mark.parametrize(("name", "value"), [
-    ("Date", "Fri, 01 Jan 2010 16:00:00 EST"), ("Warning", "1812 overture"), ("Timestamp", "x"), ("Contact", '"'), ("Contact", "a b"),
-    ("Contact", "*"),
-    ("Supported", ","), ("Retry-After", "soon"), ("Content-Language", "@"), ("User-Agent", ""), ("Subject", ""), ("Allow", ",,"),
-    ("Content-Encoding", ";"),
-    ("Record-Route", "<"), ("Reply-To", ":"), ("Organization", '"'), ("Min-Expires", "-"), ("P-Asserted-Identity", "<<"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Date", "Fri, 01 Jan 2010 16:00:00 EST"),
+        ("Warning", "1812 overture"),
+        ("Timestamp", "x"),
+        ("Contact", '"'),
+        ("Contact", "a b"),
+        ("Contact", "*"),
+        ("Supported", ","),
+        ("Retry-After", "soon"),
+        ("Content-Language", "@"),
+        ("User-Agent", ""),
+        ("Subject", ""),
+        ("Allow", ",,"),
+        ("Content-Encoding", ";"),
+        ("Record-Route", "<"),
+        ("Reply-To", ":"),
+        ("Organization", '"'),
+        ("Min-Expires", "-"),
+        ("P-Asserted-Identity", "<<"),
+    ],
+)
 def test_malformed_headers_that_are_not_needed(name: str, value: str) -> None:
     message = read(octets([*ROWS, (name, value)]))
     assert message.header(name) == value
@@ -201,38 +279,74 @@ def test_malformed_headers_that_are_not_needed(name: str, value: str) -> None:
 
 
 @pytest.mark.requirement("SIP-18", "SIP-20", "SIP-23")
-@pytest.mark.parametrize(("name", "value"), [
-    ("Via", ""), ("From", ""), ("From", "sip:"), ("From", "<sip:a@h>;tag="), ("From", "<sip:a@h>;tag=a b"), ("From", '<sip:a@h>;tag="a"b'),
-    ("To", '"a <sip:a@h>'),
-    ("From", "<sip:a@h>;tag"), ("From", '<sip:a@h>;tag="a b"'), ("Call-ID", ""), ("Call-ID", "a b"), ("Call-ID", "a@b@c"),
-    ("CSeq", "x MESSAGE"),
-    ("CSeq", "2147483648 MESSAGE"), ("Max-Forwards", "x"), ("Max-Forwards", "-1"), ("Max-Forwards", ""), ("Max-Forwards", "70;x"),
-    ("Expires", "x"),
-    ("Expires", "-1"), ("Require", "a b"), ("Require", ","), ("Route", "<sip:a@h"), ("Content-Type", "text"), ("Content-Type", ""),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Via", ""),
+        ("From", ""),
+        ("From", "sip:"),
+        ("From", "<sip:a@h>;tag="),
+        ("From", "<sip:a@h>;tag=a b"),
+        ("From", '<sip:a@h>;tag="a"b'),
+        ("To", '"a <sip:a@h>'),
+        ("From", "<sip:a@h>;tag"),
+        ("From", '<sip:a@h>;tag="a b"'),
+        ("Call-ID", ""),
+        ("Call-ID", "a b"),
+        ("Call-ID", "a@b@c"),
+        ("CSeq", "x MESSAGE"),
+        ("CSeq", "2147483648 MESSAGE"),
+        ("Max-Forwards", "x"),
+        ("Max-Forwards", "-1"),
+        ("Max-Forwards", ""),
+        ("Max-Forwards", "70;x"),
+        ("Expires", "x"),
+        ("Expires", "-1"),
+        ("Require", "a b"),
+        ("Require", ","),
+        ("Route", "<sip:a@h"),
+        ("Content-Type", "text"),
+        ("Content-Type", ""),
+    ],
+)
 def test_malformed_headers_that_are_needed(name: str, value: str) -> None:
     left = [row for row in ROWS if row[0] != name]
     assert verdict(octets([*left, (name, value)])) == f"{'dropped' if name == 'Via' else '400'} Bad {name}"
 
 
 @pytest.mark.requirement("SIP-21", "SIP-22")
-@pytest.mark.parametrize(("name", "value", "seen"), [
-    ("Max-Forwards", "0068", 68), ("Max-Forwards", "0", 0), ("Max-Forwards", "255", 255), ("Max-Forwards", "256", None),
-    ("Max-Forwards", "9" * 101, None),
-    ("Expires", "0", 0), ("Expires", "4294967295", 2**32 - 1), ("Expires", "4294967296", None), ("Expires", "1" + "0" * 100, None),
-    ("Retry-After", "0010 (in a\t(while));duration=5", 10),
-    ("Retry-After", "949302838503028349304023988", None), ("Retry-After", "5;x", 5), ("Retry-After", "5x", None),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "seen"),
+    [
+        ("Max-Forwards", "0068", 68),
+        ("Max-Forwards", "0", 0),
+        ("Max-Forwards", "255", 255),
+        ("Max-Forwards", "256", None),
+        ("Max-Forwards", "9" * 101, None),
+        ("Expires", "0", 0),
+        ("Expires", "4294967295", 2**32 - 1),
+        ("Expires", "4294967296", None),
+        ("Expires", "1" + "0" * 100, None),
+        ("Retry-After", "0010 (in a\t(while));duration=5", 10),
+        ("Retry-After", "949302838503028349304023988", None),
+        ("Retry-After", "5;x", 5),
+        ("Retry-After", "5x", None),
+    ],
+)
 def test_numbers(name: str, value: str, seen: int | None) -> None:
     message = read(octets([row for row in ROWS if row[0] != name] + [(name, value)]))
     assert getattr(message, name.lower().replace("-", "_")) == seen
 
 
 @pytest.mark.requirement("SIP-13")
-@pytest.mark.parametrize(("name", "value", "said"), [
-    ("From", "<sip:a@h>;tag=1;TAG=2", "400 Bad From"), ("To", "<sip:a@h>;x=1;X=1", "400 Bad To"),
-    ("Via", "SIP/2.0/UDP h;branch=z9hG4bK1;rport;Branch=z9hG4bK2", "400 Bad Via"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("From", "<sip:a@h>;tag=1;TAG=2", "400 Bad From"),
+        ("To", "<sip:a@h>;x=1;X=1", "400 Bad To"),
+        ("Via", "SIP/2.0/UDP h;branch=z9hG4bK1;rport;Branch=z9hG4bK2", "400 Bad Via"),
+    ],
+)
 def test_a_parameter_twice(name: str, value: str, said: str) -> None:
     assert verdict(octets([row for row in ROWS if row[0] != name] + [(name, value)])) == said
 
@@ -249,8 +363,19 @@ def test_content_type() -> None:
 
 @pytest.mark.requirement("SIP-28", "SIP-10", "SIP-11")
 def test_lists_in_any_mix() -> None:
-    message = read(octets([*ROWS, ("Require", "a, b"), ("Supported", "x"), ("k", "y , z"), ("REQUIRE", "c"), ("e", "GZip , X"),
-        ("Content-Language", "@, de-CH, en")]))
+    message = read(
+        octets(
+            [
+                *ROWS,
+                ("Require", "a, b"),
+                ("Supported", "x"),
+                ("k", "y , z"),
+                ("REQUIRE", "c"),
+                ("e", "GZip , X"),
+                ("Content-Language", "@, de-CH, en"),
+            ]
+        )
+    )
     assert (message.require, message.values("supported"), message.values("k")) == (("a", "b", "c"), ("x", "y", "z"), ("x", "y", "z"))
     assert message.values("content-encoding") == ("GZip", "X")
     assert message.content_language == "de-CH"
@@ -258,8 +383,17 @@ def test_lists_in_any_mix() -> None:
 
 @pytest.mark.requirement("SIP-10", "SIP-11", "SIP-16")
 def test_routes_and_contacts() -> None:
-    message = read(octets([*ROWS, ("Route", '<sip:a,b@h;lr>, "x, y" <sip:c@h>'), ("Contact", "sip:d@h;expires=5"), ("Route", "<sip:e@h>"),
-        ("m", '"," <sip:f@h>, sip:g@h')]))
+    message = read(
+        octets(
+            [
+                *ROWS,
+                ("Route", '<sip:a,b@h;lr>, "x, y" <sip:c@h>'),
+                ("Contact", "sip:d@h;expires=5"),
+                ("Route", "<sip:e@h>"),
+                ("m", '"," <sip:f@h>, sip:g@h'),
+            ]
+        )
+    )
     assert [each.uri_text for each in message.route] == ["sip:a,b@h;lr", "sip:c@h", "sip:e@h"]
     assert [(each.uri_text, each.param("expires")) for each in message.contact] == [("sip:d@h", "5"), ("sip:f@h", None), ("sip:g@h", None)]
 
@@ -284,12 +418,19 @@ def test_text_beyond_ascii() -> None:
 
 
 @pytest.mark.requirement("SIP-26", "TOR-38", "SEC-32")
-@pytest.mark.parametrize(("row", "said"), [
-    (b"Subject: \xff", "ok"), (b"X: \xc0\xaf", "ok"), (b'From: "\xff" <sip:a@h>', "400 Bad From"),
-    (b'To: "\xc0\xaf" <sip:a@h>', "400 Bad To"),
-    (b'Via: SIP/2.0/UDP h;x="\xff"', "dropped Bad Via"), (b"Call-ID: \xff", "400 Bad Call-ID"), (b"CSeq: 1 \xff", "400 Bad CSeq"),
-    (b"Content-Type: text/\xff", "400 Bad Content-Type"),
-])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (b"Subject: \xff", "ok"),
+        (b"X: \xc0\xaf", "ok"),
+        (b'From: "\xff" <sip:a@h>', "400 Bad From"),
+        (b'To: "\xc0\xaf" <sip:a@h>', "400 Bad To"),
+        (b'Via: SIP/2.0/UDP h;x="\xff"', "dropped Bad Via"),
+        (b"Call-ID: \xff", "400 Bad Call-ID"),
+        (b"CSeq: 1 \xff", "400 Bad CSeq"),
+        (b"Content-Type: text/\xff", "400 Bad Content-Type"),
+    ],
+)
 def test_what_is_no_utf_8(row: bytes, said: str) -> None:
     name = row.partition(b":")[0].decode()
     data = octets([each for each in ROWS if each[0] != name])
@@ -340,16 +481,31 @@ def test_unknown_headers_and_lists_may_repeat() -> None:
 
 # -- framing of a datagram ---------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-40", "SEC-27")
-@pytest.mark.parametrize(("length", "body", "said"), [
-    ("5", b"hello", "ok"), ("05", b"hello", "ok"), ("0000000000000005", b"hello", "ok"), ("5", b"hello, and more", "ok"), ("0", b"", "ok"),
-    ("0", b"x", "ok"), (None, b"hello", "ok"), (None, b"", "ok"),
-    ("6", b"hello", "400 Content-Length does not match"), ("9999", b"hello", "400 Content-Length does not match"),
-    ("-5", b"hello", "400 Bad Content-Length"),
-    ("+5", b"hello", "400 Bad Content-Length"), ("", b"hello", "400 Bad Content-Length"), ("5 5", b"hello", "400 Bad Content-Length"),
-    ("5, 5", b"hello", "400 Bad Content-Length"), ("0x5", b"hello", "400 Bad Content-Length"),
-    ("five", b"hello", "400 Bad Content-Length"), ("5.0", b"hello", "400 Bad Content-Length"),
-    ("99999999999", b"hello", "400 Bad Content-Length"), ("\u0665", b"hello", "400 Bad Content-Length"),
-])
+@pytest.mark.parametrize(
+    ("length", "body", "said"),
+    [
+        ("5", b"hello", "ok"),
+        ("05", b"hello", "ok"),
+        ("0000000000000005", b"hello", "ok"),
+        ("5", b"hello, and more", "ok"),
+        ("0", b"", "ok"),
+        ("0", b"x", "ok"),
+        (None, b"hello", "ok"),
+        (None, b"", "ok"),
+        ("6", b"hello", "400 Content-Length does not match"),
+        ("9999", b"hello", "400 Content-Length does not match"),
+        ("-5", b"hello", "400 Bad Content-Length"),
+        ("+5", b"hello", "400 Bad Content-Length"),
+        ("", b"hello", "400 Bad Content-Length"),
+        ("5 5", b"hello", "400 Bad Content-Length"),
+        ("5, 5", b"hello", "400 Bad Content-Length"),
+        ("0x5", b"hello", "400 Bad Content-Length"),
+        ("five", b"hello", "400 Bad Content-Length"),
+        ("5.0", b"hello", "400 Bad Content-Length"),
+        ("99999999999", b"hello", "400 Bad Content-Length"),
+        ("\u0665", b"hello", "400 Bad Content-Length"),
+    ],
+)
 def test_content_length(length: str | None, body: bytes, said: str) -> None:
     data = octets(rows(content_length=length), body)
     assert verdict(data) == said
@@ -437,24 +593,37 @@ def test_a_message_that_is_too_large_is_answered_with_all_its_vias() -> None:
 
 # -- answering what is broken ------------------------------------------------------------------------------------------
 @pytest.mark.requirement("TOR-08", "TOR-31")
-@pytest.mark.parametrize(("missing", "said"), [
-    ("Via", "dropped Missing Via"), ("From", "400 Missing From"), ("To", "400 Missing To"), ("Call-ID", "400 Missing Call-ID"),
-    ("CSeq", "400 Missing CSeq"),
-    ("Max-Forwards", "ok"), ("Content-Length", "ok"), ("Content-Type", "400 Missing Content-Type"),
-])
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("Via", "dropped Missing Via"),
+        ("From", "400 Missing From"),
+        ("To", "400 Missing To"),
+        ("Call-ID", "400 Missing Call-ID"),
+        ("CSeq", "400 Missing CSeq"),
+        ("Max-Forwards", "ok"),
+        ("Content-Length", "ok"),
+        ("Content-Type", "400 Missing Content-Type"),
+    ],
+)
 def test_each_header_missing(missing: str, said: str) -> None:
     assert verdict(octets([row for row in ROWS if row[0] != missing])) == said
 
 
 @pytest.mark.requirement("TOR-08", "SIP-24")
-@pytest.mark.parametrize(("via", "copied"), [
-    ("SIP/2.0/UDP 192.0.2.15;;,;,,", b"SIP/2.0/UDP 192.0.2.15"),
-    ("SIP/2.0/UDP h;branch=z9hG4bK1;rport;;,", b"SIP/2.0/UDP h;branch=z9hG4bK1;rport"),
-    ('SIP/2.0/UDP h:5070;branch=z9hG4bK1;x="', b"SIP/2.0/UDP h:5070;branch=z9hG4bK1"),
-    ("SIP/2.0/UDP h;branch=z9hG4bK1;x=(", b"SIP/2.0/UDP h;branch=z9hG4bK1"),
-    ("SIP/2.0/UDP h;branch=a;x;Branch=b;y", b"SIP/2.0/UDP h;branch=a;x"), ("SIP/2.0/UDP", None), (";;", None),
-    ("SIP/2.0/UDP 2001:db8::1;branch=z9hG4bK1", None),
-])
+@pytest.mark.parametrize(
+    ("via", "copied"),
+    [
+        ("SIP/2.0/UDP 192.0.2.15;;,;,,", b"SIP/2.0/UDP 192.0.2.15"),
+        ("SIP/2.0/UDP h;branch=z9hG4bK1;rport;;,", b"SIP/2.0/UDP h;branch=z9hG4bK1;rport"),
+        ('SIP/2.0/UDP h:5070;branch=z9hG4bK1;x="', b"SIP/2.0/UDP h:5070;branch=z9hG4bK1"),
+        ("SIP/2.0/UDP h;branch=z9hG4bK1;x=(", b"SIP/2.0/UDP h;branch=z9hG4bK1"),
+        ("SIP/2.0/UDP h;branch=a;x;Branch=b;y", b"SIP/2.0/UDP h;branch=a;x"),
+        ("SIP/2.0/UDP", None),
+        (";;", None),
+        ("SIP/2.0/UDP 2001:db8::1;branch=z9hG4bK1", None),
+    ],
+)
 def test_of_a_broken_via_the_readable_beginning_is_copied(via: str, copied: bytes | None) -> None:
     fault = fault_of(octets([("Via", via), *ROWS[1:]]))
     assert fault is not None
@@ -477,8 +646,15 @@ def test_a_lower_via_that_cannot_be_is_left_out_of_the_list() -> None:
 
 @pytest.mark.requirement("TOR-08", "SIP-32")
 def test_no_control_octet_goes_back() -> None:
-    fault = fault_of(octets(rows(to='"\\\0\\\x07" <sip:romeo@gw.example.net>;tag=t2',
-        **{"from": '"\\\x7f" <sip:juliet@client.example.org>;x=1;tag=t1'}, max_forwards="x")))
+    fault = fault_of(
+        octets(
+            rows(
+                to='"\\\0\\\x07" <sip:romeo@gw.example.net>;tag=t2',
+                **{"from": '"\\\x7f" <sip:juliet@client.example.org>;x=1;tag=t1'},
+                max_forwards="x",
+            )
+        )
+    )
     assert fault is not None
     assert fault.partial is not None
     assert dict(fault.partial.rows) == {
@@ -566,8 +742,9 @@ HOSTILE: list[tuple[str, str]] = [
 
 
 @pytest.mark.requirement("SIP-31", "REL-28", "TOR-36")
-@pytest.mark.parametrize(("name", "value"), HOSTILE,
-    ids=[f"{number}-{name}-{value[:20]!a}" for number, (name, value) in enumerate(HOSTILE)])
+@pytest.mark.parametrize(
+    ("name", "value"), HOSTILE, ids=[f"{number}-{name}-{value[:20]!a}" for number, (name, value) in enumerate(HOSTILE)]
+)
 def test_nothing_takes_long(name: str, value: str) -> None:
     left = [row for row in ROWS if row[0] != name]
     data = octets([*left, (name, value)])
@@ -581,14 +758,21 @@ def test_nothing_takes_long(name: str, value: str) -> None:
 
 
 @pytest.mark.requirement("SIP-31", "TOR-36")
-@pytest.mark.parametrize("make", [
-    lambda: b"\r\n".join([START, *[b"A: b"] * 10_000]) + b"\r\n\r\n",
-    lambda: b"\r\n".join([START, *[b"A%d: b" % number for number in range(6_000)]]) + b"\r\n\r\n",
-    lambda: START + b"\r\nA: b" + b"\r\n " * 20_000, lambda: b"\r" * 65_000, lambda: b"a" * 65_000,
-    lambda: START + b"\r\n" + b"\n" * 65_000 + b"\r\n\r\n",
-    lambda: b"M" + b" " * 65_000 + b"\r\n\r\n", lambda: b"M " + b"a " * 32_000 + b"SIP/2.0\r\n\r\n",
-    lambda: START + b'\r\nX: "' + b'\\"' * 30_000 + b"\\\0\r\n\r\n",
-], ids=range(9))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: b"\r\n".join([START, *[b"A: b"] * 10_000]) + b"\r\n\r\n",
+        lambda: b"\r\n".join([START, *[b"A%d: b" % number for number in range(6_000)]]) + b"\r\n\r\n",
+        lambda: START + b"\r\nA: b" + b"\r\n " * 20_000,
+        lambda: b"\r" * 65_000,
+        lambda: b"a" * 65_000,
+        lambda: START + b"\r\n" + b"\n" * 65_000 + b"\r\n\r\n",
+        lambda: b"M" + b" " * 65_000 + b"\r\n\r\n",
+        lambda: b"M " + b"a " * 32_000 + b"SIP/2.0\r\n\r\n",
+        lambda: START + b'\r\nX: "' + b'\\"' * 30_000 + b"\\\0\r\n\r\n",
+    ],
+    ids=range(9),
+)
 def test_nothing_takes_long_beyond_the_limits(make: Callable[[], bytes]) -> None:
     data = make()
     before = perf_counter()

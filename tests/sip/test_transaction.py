@@ -132,8 +132,6 @@ def test_a_lost_flow_ends_what_waits_on_it_oldest_first_and_nothing_else() -> No
     assert [octets for at, octets, _ in clock.sent if at] == [b"b"]
 
 
-
-
 def test_other_timers_give_other_times() -> None:
     clock = Clock(Timers(t1=1, t2=2))
     clock.start()

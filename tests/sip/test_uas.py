@@ -41,10 +41,15 @@ def refused(data: bytes, peer: Peer = TRUSTED) -> Answer:
 
 
 @pytest.mark.requirement("ADDR-14")
-@pytest.mark.parametrize(("from_", "device"), [
-    ("<sip:romeo@sip.example;gr=desk>;tag=1", "desk"), ("<sip:romeo@sip.example>;tag=1;gr=desk", "desk"),
-    ("<sip:romeo@sip.example;gr=a>;gr=b;tag=1", "a"), ("<sip:romeo@sip.example>;tag=1", ""),
-])
+@pytest.mark.parametrize(
+    ("from_", "device"),
+    [
+        ("<sip:romeo@sip.example;gr=desk>;tag=1", "desk"),
+        ("<sip:romeo@sip.example>;tag=1;gr=desk", "desk"),
+        ("<sip:romeo@sip.example;gr=a>;gr=b;tag=1", "a"),
+        ("<sip:romeo@sip.example>;tag=1", ""),
+    ],
+)
 def test_the_device_is_read_inside_and_behind_the_brackets(from_: str, device: str) -> None:
     sip = read(request(**{"from": from_}))
     envelope = UAS.message(sip, TRUSTED, "trace", NOW)

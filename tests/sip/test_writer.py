@@ -48,22 +48,35 @@ def test_what_is_copied_is_copied_as_it_was() -> None:
 
 
 @pytest.mark.requirement("SIP-85")
-@pytest.mark.parametrize(("to", "to_tag", "written"), [
-    ("<sip:a@h>", "g1", "<sip:a@h>;tag=g1"), ("<sip:a@h>", "", "<sip:a@h>"), ("<sip:a@h>;tag=x", "g1", "<sip:a@h>;tag=x"),
-    ("sip:a@h", "g1", "sip:a@h;tag=g1"),
-    ("<sip:a@h;tag=x>", "g1", "<sip:a@h;tag=x>;tag=g1"), ("sip:a@h ;   lang    = en", "g1", "sip:a@h ;   lang    = en;tag=g1"),
-    ('"a;tag=b" <sip:a@h>', "g1", '"a;tag=b" <sip:a@h>;tag=g1'),
-])
+@pytest.mark.parametrize(
+    ("to", "to_tag", "written"),
+    [
+        ("<sip:a@h>", "g1", "<sip:a@h>;tag=g1"),
+        ("<sip:a@h>", "", "<sip:a@h>"),
+        ("<sip:a@h>;tag=x", "g1", "<sip:a@h>;tag=x"),
+        ("sip:a@h", "g1", "sip:a@h;tag=g1"),
+        ("<sip:a@h;tag=x>", "g1", "<sip:a@h;tag=x>;tag=g1"),
+        ("sip:a@h ;   lang    = en", "g1", "sip:a@h ;   lang    = en;tag=g1"),
+        ('"a;tag=b" <sip:a@h>', "g1", '"a;tag=b" <sip:a@h>;tag=g1'),
+    ],
+)
 def test_the_to_tag(to: str, to_tag: str, written: str) -> None:
     assert respond(changed(to=to), to_tag=to_tag).header("to") == written
 
 
 @pytest.mark.requirement("SIP-69", "SIP-10")
 def test_every_via_in_order_and_only_the_top_one_changed() -> None:
-    values = ["SIP/2.0/UDP a.example.org;branch=z9hG4bK1;rport", "SIP / 2.0 / TCP  b ;branch = z9hG4bK2;received=[2001:db8::9]",
-        'SIP/2.0/X c;x="a, b;rport"', "SIP/2.0/UDP d;rport=1"]
-    for written in ([("Via", value) for value in values], [("v", ", ".join(values))],
-        [("Via", " , ".join(values[:2])), ("VIA", values[2]), ("v", values[3])]):
+    values = [
+        "SIP/2.0/UDP a.example.org;branch=z9hG4bK1;rport",
+        "SIP / 2.0 / TCP  b ;branch = z9hG4bK2;received=[2001:db8::9]",
+        'SIP/2.0/X c;x="a, b;rport"',
+        "SIP/2.0/UDP d;rport=1",
+    ]
+    for written in (
+        [("Via", value) for value in values],
+        [("v", ", ".join(values))],
+        [("Via", " , ".join(values[:2])), ("VIA", values[2]), ("v", values[3])],
+    ):
         response = respond(octets([*written, *ROWS[1:]]))
         assert [value.decode() for value in response.via_values] == [f"{values[0]}=5099;received=192.0.2.1", *values[1:]]
 
@@ -93,10 +106,13 @@ def test_the_top_via_says_where_the_request_came_from(via: str, source: tuple[st
 
 @pytest.mark.requirement("TOR-08", "SEC-18")
 def test_display_names_with_controls_are_left_out() -> None:
-    response = respond(changed(to='"BEL:\\\x07 NUL:\\\0" <sip:romeo@gw.example.net>',
-        **{"from": '"\\\x7f" <sip:juliet@client.example.org>;tag=t1'}))
-    assert (response.header("from"), response.header("to")) == ("<sip:juliet@client.example.org>;tag=t1",
-        "<sip:romeo@gw.example.net>;tag=g1")
+    response = respond(
+        changed(to='"BEL:\\\x07 NUL:\\\0" <sip:romeo@gw.example.net>', **{"from": '"\\\x7f" <sip:juliet@client.example.org>;tag=t1'})
+    )
+    assert (response.header("from"), response.header("to")) == (
+        "<sip:juliet@client.example.org>;tag=t1",
+        "<sip:romeo@gw.example.net>;tag=g1",
+    )
 
 
 @pytest.mark.requirement("TOR-08")
@@ -120,8 +136,9 @@ def test_nothing_in_a_response_starts_a_header(bad: str) -> None:
     assert b"\r\n" not in writer.response(request, 400, f"a{bad}b", to_tag="g1").partition(b"\r\nVia: ")[0]
 
 
-@pytest.mark.parametrize("extra",
-    [("Via", "x"), ("v", "x"), ("Content-Length", "5"), ("L", "5"), ("From", "x"), ("", "x"), ("A B", "x"), ("A:", "x")])
+@pytest.mark.parametrize(
+    "extra", [("Via", "x"), ("v", "x"), ("Content-Length", "5"), ("L", "5"), ("From", "x"), ("", "x"), ("A B", "x"), ("A:", "x")]
+)
 def test_headers_that_are_not_for_the_caller(extra: tuple[str, str]) -> None:
     with pytest.raises(SyntaxFault):
         writer.response(read(octets()), 200, "OK", to_tag="g1", extra=[extra])
@@ -147,12 +164,15 @@ def written(method: str = "MESSAGE", request_uri: str = "sip:juliet@client.examp
 @pytest.mark.requirement("SIP-29", "SIP-64", "MSG-41")
 def test_a_request_octet_for_octet() -> None:
     data = written()
-    assert data == (
-        "MESSAGE sip:juliet@client.example.org;gr=x SIP/2.0\r\n"
-        "Via: SIP/2.0/UDP gw.example.net:5060;branch=z9hG4bKabc;rport\r\nMax-Forwards: 70\r\n"
-        'From: "R" <sip:romeo@gw.example.net>;tag=1\r\nTo: <sip:juliet@client.example.org>\r\nCall-ID: c@h\r\nCSeq: 7 MESSAGE\r\n'
-        "Content-Type: text/plain;charset=UTF-8\r\nSubject: Приве́т\r\nContent-Length: 5\r\n\r\nhello"
-    ).encode()
+    assert (
+        data
+        == (
+            "MESSAGE sip:juliet@client.example.org;gr=x SIP/2.0\r\n"
+            "Via: SIP/2.0/UDP gw.example.net:5060;branch=z9hG4bKabc;rport\r\nMax-Forwards: 70\r\n"
+            'From: "R" <sip:romeo@gw.example.net>;tag=1\r\nTo: <sip:juliet@client.example.org>\r\nCall-ID: c@h\r\nCSeq: 7 MESSAGE\r\n'
+            "Content-Type: text/plain;charset=UTF-8\r\nSubject: Приве́т\r\nContent-Length: 5\r\n\r\nhello"
+        ).encode()
+    )
     message = read(data, stream=True)
     assert (message.cseq, message.from_.display_name, message.body) == ((7, "MESSAGE"), "R", b"hello")
 
@@ -178,13 +198,31 @@ def test_nothing_in_a_request_starts_a_header(place: str, bad: str) -> None:
 
 
 @pytest.mark.requirement("SEC-19")
-@pytest.mark.parametrize("changes", [
-    {"cseq": 2**31}, {"cseq": -1}, {"max_forwards": 256}, {"max_forwards": -1}, {"call_id": ""}, {"call_id": "a@b@c"}, {"extra": ()},
-    {"request_uri": "romeo"}, {"request_uri": "<sip:a@h>"},
-    {"request_uri": "im:a@h?x= y"}, {"request_uri": "im:a@h?x=>"}, {"method": ""}, {"from_": "romeo"}, {"to": '"\\\0" <sip:a@h>'},
-    {"to": ""}, {"via": ("UDP", "h:", "b")}, {"via": ("UDP", "h;x", "b")}, {"via": ("UDP", "h", "")},
-    {"extra": (("Content-Type", "a/b"), ("CSeq", "1 A"))}, {"request_uri": "sip:rom\u00e9o@h"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cseq": 2**31},
+        {"cseq": -1},
+        {"max_forwards": 256},
+        {"max_forwards": -1},
+        {"call_id": ""},
+        {"call_id": "a@b@c"},
+        {"extra": ()},
+        {"request_uri": "romeo"},
+        {"request_uri": "<sip:a@h>"},
+        {"request_uri": "im:a@h?x= y"},
+        {"request_uri": "im:a@h?x=>"},
+        {"method": ""},
+        {"from_": "romeo"},
+        {"to": '"\\\0" <sip:a@h>'},
+        {"to": ""},
+        {"via": ("UDP", "h:", "b")},
+        {"via": ("UDP", "h;x", "b")},
+        {"via": ("UDP", "h", "")},
+        {"extra": (("Content-Type", "a/b"), ("CSeq", "1 A"))},
+        {"request_uri": "sip:rom\u00e9o@h"},
+    ],
+)
 def test_values_that_cannot_stand_there(changes: dict[str, object]) -> None:
     with pytest.raises(SyntaxFault):
         written(**changes)  # type: ignore[arg-type]
@@ -201,8 +239,11 @@ def test_a_name_is_read_back_or_refused(name: str, value: str) -> None:
         assert any(ch < " " or "\x7f" <= ch <= "\x9f" or "\ud800" <= ch <= "\udfff" for ch in name + value)
         return
     address = NameAddr.parse(text)
-    assert (address.display_name, address.uri_text, address.params) == (name, "sip:romeo@gw.example.net;gr=1",
-        {"tag": "1", "x": value, "y": ""})
+    assert (address.display_name, address.uri_text, address.params) == (
+        name,
+        "sip:romeo@gw.example.net;gr=1",
+        {"tag": "1", "x": value, "y": ""},
+    )
 
 
 @pytest.mark.requirement("SEC-18")
@@ -215,12 +256,25 @@ def test_quoted_refuses_controls(bad: str) -> None:
 
 
 @pytest.mark.requirement("ERR-03")
-@pytest.mark.parametrize(("text", "phrase"), [
-    ("OK", "OK"), ("", ""), ("no\r\nVia: x", "no  Via: x"), ('"a" <b> #c', " a   b   c"), ("50%", "50 "), ("%4g %41", " 4g %41"),
-    ("Нет", "Нет"), ("a\tb", "a\tb"),
-    ("\x85\x9f\u2028", "  \u2028"), ("\ud800", " "), ("x" * 200, "x" * 128), ("é" * 100, "é" * 64), ("x" + "é" * 100, "x" + "é" * 63),
-    ("(a) [b] {c} \\ ^|`", "(a)  b   c       "),
-])
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("OK", "OK"),
+        ("", ""),
+        ("no\r\nVia: x", "no  Via: x"),
+        ('"a" <b> #c', " a   b   c"),
+        ("50%", "50 "),
+        ("%4g %41", " 4g %41"),
+        ("Нет", "Нет"),
+        ("a\tb", "a\tb"),
+        ("\x85\x9f\u2028", "  \u2028"),
+        ("\ud800", " "),
+        ("x" * 200, "x" * 128),
+        ("é" * 100, "é" * 64),
+        ("x" + "é" * 100, "x" + "é" * 63),
+        ("(a) [b] {c} \\ ^|`", "(a)  b   c       "),
+    ],
+)
 def test_reason_phrases(text: str, phrase: str) -> None:
     assert writer.reason_phrase(text) == phrase
 

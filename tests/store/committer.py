@@ -3,6 +3,7 @@
 It says "ready" once the store is open, then "kept FIRST LAST SETTLED" or "refused FIRST LAST" for each commit. A commit takes GROUP
 messages of SIZE octets, and settles one that an earlier commit took (SETTLED, 0 for none).
 """
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """A disk that the test breaks: SQLite itself then says what it says on a full or read-only disk, or is kept waiting."""
+
 from __future__ import annotations
 
 import sqlite3

@@ -1,4 +1,5 @@
 """A kill at any moment: what was reported as kept is there, whole, and a commit is there as a whole or not at all (REL-01)."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -80,7 +81,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) ->
             entries = [entry.seq for entry in store.entries()]
             seen = {digest for _, digests in store.arrivals() for digest in digests}
             remembered = {key for key, _ in store.requests(0.0)}
-            records = dict(store.load(entries[-3 * GROUP:]))
+            records = dict(store.load(entries[-3 * GROUP :]))
             next_number = store.next_number
         unreported = set(range(reported.last + 1, next_number))
         assert len(unreported) in (0, GROUP)

@@ -1,4 +1,5 @@
 """A long queue: how soon it is taken up, and what it costs (REL-19)."""
+
 from __future__ import annotations
 
 import os
@@ -57,8 +58,14 @@ def test_a_long_queue_is_taken_up_in_time_and_in_little_memory(tmp_path: Path) -
     with closing(SqliteStore(file)) as store:
         for first in range(1, MESSAGES, 5000):
             group = range(first, first + 5000)
-            store.commit([Acceptance(seq, f"sip {seq % 1000}@sip.example", record, 1.0, 2e9, (2 * seq, 2 * seq + 1)) for seq in group],
-                         (), (), (), group[-1] + 1, 1.0)
+            store.commit(
+                [Acceptance(seq, f"sip {seq % 1000}@sip.example", record, 1.0, 2e9, (2 * seq, 2 * seq + 1)) for seq in group],
+                (),
+                (),
+                (),
+                group[-1] + 1,
+                1.0,
+            )
     done = subprocess.run([sys.executable, "-c", TAKE_UP, str(file)], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True)
     messages, seconds, mibibytes = map(float, done.stdout.splitlines()[-1].split())
     assert messages == MESSAGES

@@ -1,4 +1,5 @@
 """The outbox file: what is committed is there, what is not is not, and what cannot be used is said."""
+
 from __future__ import annotations
 
 import os
@@ -38,8 +39,13 @@ def broken() -> Iterator[Disk]:
         yield it
 
 
-def commit(store: SqliteStore, *kept: Acceptance, settled: tuple[int, ...] = (), settlements: tuple[Settlement, ...] = (),
-           forgotten: tuple[int, ...] = ()) -> dict[int, int]:
+def commit(
+    store: SqliteStore,
+    *kept: Acceptance,
+    settled: tuple[int, ...] = (),
+    settlements: tuple[Settlement, ...] = (),
+    forgotten: tuple[int, ...] = (),
+) -> dict[int, int]:
     return store.commit(kept, settled, settlements, forgotten, max((each.seq for each in kept), default=0) + 1, NOW)
 
 
@@ -98,8 +104,17 @@ def test_the_digests_of_arrivals_are_stored_with_them(store: SqliteStore) -> Non
 
 def test_a_recollection_is_found_by_its_key_until_its_time(store: SqliteStore) -> None:
     high = 2**64 - 7
-    rows = commit(store, Acceptance(1, "l", b"r", NOW, NOW, recollections=(
-        Recollection("request", high, NOW + 10, "first"), Recollection("request", 9, NOW + 10, "other"))))
+    rows = commit(
+        store,
+        Acceptance(
+            1,
+            "l",
+            b"r",
+            NOW,
+            NOW,
+            recollections=(Recollection("request", high, NOW + 10, "first"), Recollection("request", 9, NOW + 10, "other")),
+        ),
+    )
     store = again(store)
     assert dict(store.requests(NOW)) == rows == {high: 1, 9: 2}
     assert store.recall("request", high, rows[high], NOW + 10) == "first"
@@ -112,8 +127,10 @@ def test_a_recollection_is_found_by_its_key_until_its_time(store: SqliteStore) -
 
 def test_of_long_lived_recollections_the_newest_counts(store: SqliteStore) -> None:
     for facts in ("Romeo", "ROMEO"):
-        commit(store, Acceptance(2 if facts == "ROMEO" else 1, "l", b"r", NOW, NOW, recollections=(
-            Recollection("thread", 3, NOW + 10, facts),)))
+        commit(
+            store,
+            Acceptance(2 if facts == "ROMEO" else 1, "l", b"r", NOW, NOW, recollections=(Recollection("thread", 3, NOW + 10, facts),)),
+        )
     assert store.recall("thread", 3, 0, NOW) == "ROMEO"
     assert store.recall("spelling", 3, 0, NOW) == ""
 
@@ -132,7 +149,7 @@ def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore
 
 
 @pytest.mark.requirement("SEC-24")
-@pytest.mark.parametrize("hostile", ["'); drop table message; --", "\x00", "\"?:x%s{0}", "\U0001f600\\", "a\r\nb"])
+@pytest.mark.parametrize("hostile", ["'); drop table message; --", "\x00", '"?:x%s{0}', "\U0001f600\\", "a\r\nb"])
 def test_foreign_text_is_only_ever_a_value(store: SqliteStore, hostile: str) -> None:
     record = hostile.encode()
     commit(store, Acceptance(1, hostile, record, NOW, NOW, recollections=(Recollection("thread", 1, NOW, hostile),)))
@@ -175,6 +192,7 @@ def test_reading_and_sweeping_come_back_by_themselves(broken: Disk, store: Sqlit
 @pytest.mark.requirement("REL-30")
 def test_making_the_tables_is_one_transaction(file: Path) -> None:
     """Stopped after any number of steps, the next start finds either nothing or all of it."""
+
     def after(steps: int) -> bool:
         left = iter(range(steps))
 
@@ -224,9 +242,8 @@ def test_a_file_with_damaged_pages_is_a_store_fault_not_a_crash(store: SqliteSto
     commit(store, *(acceptance(seq, 3000) for seq in range(1, 100)))
     store.close()
     octets = bytearray(store.file.read_bytes())
-    octets[4096 * 2:] = b"\xa5" * (len(octets) - 4096 * 2)
+    octets[4096 * 2 :] = b"\xa5" * (len(octets) - 4096 * 2)
     store.file.write_bytes(octets)
-
 
     def use() -> None:
         with closing(SqliteStore(store.file)) as damaged:
@@ -237,8 +254,15 @@ def test_a_file_with_damaged_pages_is_a_store_fault_not_a_crash(store: SqliteSto
         use()
 
 
-@pytest.mark.parametrize("sql", ["delete from setting where name = 'version'", "update setting set value = 'x' where name = 'version'",
-                                 "delete from setting where name = 'secret'", "update setting set value = 'zz' where name = 'secret'"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from setting where name = 'version'",
+        "update setting set value = 'x' where name = 'version'",
+        "delete from setting where name = 'secret'",
+        "update setting set value = 'zz' where name = 'secret'",
+    ],
+)
 def test_a_store_without_sound_settings_is_refused(store: SqliteStore, sql: str) -> None:
     store.close()
     by_hand(store.file, sql)

@@ -1,4 +1,5 @@
 """What reaches the disk before a commit is reported, as the kernel sees it (REL-02, REL-05)."""
+
 from __future__ import annotations
 
 import re
@@ -22,8 +23,22 @@ def trace(work: Path, group: int, *options: str) -> tuple[list[str], list[str]]:
     """(what a committer reported, the system calls that it made). options: more of strace."""
     log = work / "trace"
     calls = "trace=openat,mkdir,fsync,fdatasync,write,pwrite64"
-    command = [tree_of("strace").program("strace"), "-f", "-qq", "-e", calls, *options, "-o", str(log),
-               sys.executable, "-m", "tests.store.committer", str(work / "var" / "outbox.db"), str(group), str(COMMITS)]
+    command = [
+        tree_of("strace").program("strace"),
+        "-f",
+        "-qq",
+        "-e",
+        calls,
+        *options,
+        "-o",
+        str(log),
+        sys.executable,
+        "-m",
+        "tests.store.committer",
+        str(work / "var" / "outbox.db"),
+        str(group),
+        str(COMMITS),
+    ]
     said = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=60, check=True)
     return said.stdout.splitlines(), log.read_text().splitlines()
 
@@ -44,7 +59,7 @@ def commits(calls: list[str]) -> list[list[str]]:
 def test_a_group_of_50_is_one_sync_and_it_comes_before_the_report(tmp_path: Path) -> None:
     reports, calls = trace(tmp_path, 50)
     assert len(reports) == COMMITS + 1
-    for names in commits(calls)[1 + WARM_UP:-1]:
+    for names in commits(calls)[1 + WARM_UP : -1]:
         writes = names[:-1]
         assert len(writes) > 1
         assert set(writes) == {"pwrite64"}
@@ -54,7 +69,7 @@ def test_a_group_of_50_is_one_sync_and_it_comes_before_the_report(tmp_path: Path
 @pytest.mark.requirement("REL-02")
 def test_the_names_of_new_files_are_on_disk_before_the_first_report(tmp_path: Path) -> None:
     _, calls = trace(tmp_path, 1)
-    before_report = calls[:next(at for at, line in enumerate(calls) if '"ready' in line)]
+    before_report = calls[: next(at for at, line in enumerate(calls) if '"ready' in line)]
     opened: dict[str, str] = {}
     synced: list[str] = []
     for line in before_report:

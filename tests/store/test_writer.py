@@ -1,4 +1,5 @@
 """The outbox as the loop sees it."""
+
 from __future__ import annotations
 
 import asyncio
@@ -82,6 +83,7 @@ async def _came(start: Callable[[Callable[[Any], None]], None]) -> Any:
 
 def run(file: Path, story: Callable[[Running], Coroutine[Any, Any, None]]) -> None:
     """One run of the gateway over this file."""
+
     async def play() -> None:
         outbox = Outbox(file)
         try:
@@ -123,8 +125,12 @@ def test_a_follow_up_is_kept_with_the_settlement(file: Path) -> None:
 def test_all_answers_come_on_the_loop(file: Path) -> None:
     async def story(it: Running) -> None:
         threads: list[int] = []
-        for ask in (lambda done: it.outbox.commit([it.message()], (), (), done), lambda done: it.outbox.load((1,), done),
-                    lambda done: it.outbox.recall("thread", 1, done), lambda done: it.outbox.recall("request", 1, done)):
+        for ask in (
+            lambda done: it.outbox.commit([it.message()], (), (), done),
+            lambda done: it.outbox.load((1,), done),
+            lambda done: it.outbox.recall("thread", 1, done),
+            lambda done: it.outbox.recall("request", 1, done),
+        ):
             future = asyncio.get_running_loop().create_future()
             ask(lambda _, future=future: (threads.append(threading.get_ident()), future.set_result(None)))
             await future

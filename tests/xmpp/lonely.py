@@ -7,6 +7,7 @@ The server reads with the standard library's XML parser, and does only what a te
         await peer.accept()
         await relay.up()
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -134,8 +135,9 @@ class Peer:
         """Take the stream header and answer it; returns what the handshake should hold."""
         while self.header is None:
             await self.read()
-        self.write("<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
-                   f"from='{DOMAIN}' id='s-1'>")
+        self.write(
+            f"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' from='{DOMAIN}' id='s-1'>"
+        )
         return hashlib.sha1(f"s-1{SECRET}".encode()).hexdigest()
 
     async def accept(self) -> None:
@@ -196,8 +198,15 @@ async def soon(what: Awaitable[Item]) -> Item:
 
 
 def settings(port: int, secret: str = SECRET) -> Settings:
-    return Settings("gateway.toml", "gw.example", Path(), None, SipSettings((), (DOMAIN,)),
-                    XmppSettings("127.0.0.1", port, secret, ("xmpp.example",)), "")
+    return Settings(
+        "gateway.toml",
+        "gw.example",
+        Path(),
+        None,
+        SipSettings((), (DOMAIN,)),
+        XmppSettings("127.0.0.1", port, secret, ("xmpp.example",)),
+        "",
+    )
 
 
 def link_to(port: int, relay: Relay, secret: str = SECRET) -> ComponentLink:

@@ -55,8 +55,15 @@ def read_text(content: str, attributes: str = "") -> Envelope:
 def envelope(body: str = "hi", **more: object) -> Envelope:
     """An envelope from tomas to mira."""
     message = more.pop("message", None) or text_message(TOMAS, MIRA, body, NOW)
-    values: dict[str, object] = {"id": "i1", "trace_id": "t1", "sender": TOMAS, "recipient": MIRA, "message": message, "received_at": NOW,
-                                 "peer": "udp:192.0.2.7"} | more
+    values: dict[str, object] = {
+        "id": "i1",
+        "trace_id": "t1",
+        "sender": TOMAS,
+        "recipient": MIRA,
+        "message": message,
+        "received_at": NOW,
+        "peer": "udp:192.0.2.7",
+    } | more
     return Envelope(**values)  # type: ignore[arg-type]
 
 
@@ -81,7 +88,8 @@ def test_a_stanza_becomes_message_cpim() -> None:
     found = read_text("<body>Hello\nthere</body>", "id='m1' type='chat'")
     assert found.message.raw == (
         b"From: <im:mira@xmpp.example>\r\nTo: <im:tomas@sip.example>\r\nDateTime: 2026-02-03T09:16:00Z\r\n\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello\r\nthere")
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello\r\nthere"
+    )
     assert (found.sender, found.sender_device, found.recipient, found.recipient_device) == (MIRA, "desk", TOMAS, "")
     assert found.origin == StanzaOrigin("m1", "chat", "mira@xmpp.example/desk", "tomas@sip.example")
     assert (found.received_at, found.peer, found.expires_at, found.about, found.volatile) == (NOW, "xmpp:sip.example", None, None, False)
@@ -94,18 +102,24 @@ def test_id_type_and_thread_stay_out_of_message_cpim() -> None:
 
 
 @pytest.mark.requirement("ICPIM-17", "IMSG-08", "SEC-08")
-@pytest.mark.parametrize("child", [
-    "<active xmlns='http://jabber.org/protocol/chatstates'/>", "<x xmlns='jabber:x:oob'><url>http://example.org/</url></x>",
-    "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p>rich</p></body></html>",
-    "<body xmlns='urn:x'>other</body>", "<x xmlns='urn:x'><body xmlns='jabber:component:accept'>deep</body></x>",
-    "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/><message xmlns='jabber:client'"
-    " from='romeo@xmpp.example' to='x@y'><body>old</body><subject>old</subject><thread>old</thread></message></forwarded>",
-    "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>copy</body></message>"
-    "</forwarded></received>",
-    "<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:component:accept'><body>kept</body>"
-    "</message></forwarded></result>",
-    "<addresses xmlns='http://jabber.org/protocol/address'><address type='ofrom' jid='romeo@xmpp.example'/></addresses>",
-], ids=["state", "oob", "html", "body", "deep", "forwarded", "carbon", "archive", "addresses"])
+@pytest.mark.parametrize(
+    "child",
+    [
+        "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<x xmlns='jabber:x:oob'><url>http://example.org/</url></x>",
+        "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p>rich</p></body></html>",
+        "<body xmlns='urn:x'>other</body>",
+        "<x xmlns='urn:x'><body xmlns='jabber:component:accept'>deep</body></x>",
+        "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/><message xmlns='jabber:client'"
+        " from='romeo@xmpp.example' to='x@y'><body>old</body><subject>old</subject><thread>old</thread></message></forwarded>",
+        "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>copy</body></message>"
+        "</forwarded></received>",
+        "<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:component:accept'><body>kept</body>"
+        "</message></forwarded></result>",
+        "<addresses xmlns='http://jabber.org/protocol/address'><address type='ofrom' jid='romeo@xmpp.example'/></addresses>",
+    ],
+    ids=["state", "oob", "html", "body", "deep", "forwarded", "carbon", "archive", "addresses"],
+)
 def test_other_children_change_nothing(child: str) -> None:
     plain = read_text("<body>mine</body>")
     for content in (f"{child}<body>mine</body>", f"<body>mine</body>{child}"):
@@ -139,30 +153,42 @@ BODIES = "<body xml:lang='en'>Hello</body><body xml:lang='cs'>Ahoj</body><body x
 
 
 @pytest.mark.requirement("IMSG-06", "IMSG-13")
-@pytest.mark.parametrize(("content", "attributes", "body", "language"), [
-    (BODIES, "", "Hello", "en"), (BODIES, "xml:lang='cs'", "Ahoj", "cs"), (BODIES, "xml:lang='PT-br'", "Oi", "pt-BR"),
-    (BODIES, "xml:lang='de'", "Hello", "en"), (BODIES + "<body>Plain</body>", "xml:lang='cs'", "Ahoj", "cs"),
-    ("<body xml:lang='cs'>Ahoj</body><body>Plain</body>", "xml:lang='en'", "Plain", "en"),
-    ("<body xml:lang='en'/><body xml:lang='cs'>Ahoj</body>", "xml:lang='en'", "Ahoj", "cs"),
-    ("<body>Plain</body>", "", "Plain", ""), ("<body>Plain</body>", "xml:lang='en'", "Plain", "en"),
-    ("<body xml:lang='not a tag'>x</body>", "", "x", ""), ("<body>x</body>", "xml:lang='a&#10;b'", "x", ""),
-    ("<body>x</body>", "xml:lang='en, cs'", "x", ""), ("<body>x</body>", f"xml:lang='{'x-' * 4000}y'", "x", ""),
-])
+@pytest.mark.parametrize(
+    ("content", "attributes", "body", "language"),
+    [
+        (BODIES, "", "Hello", "en"),
+        (BODIES, "xml:lang='cs'", "Ahoj", "cs"),
+        (BODIES, "xml:lang='PT-br'", "Oi", "pt-BR"),
+        (BODIES, "xml:lang='de'", "Hello", "en"),
+        (BODIES + "<body>Plain</body>", "xml:lang='cs'", "Ahoj", "cs"),
+        ("<body xml:lang='cs'>Ahoj</body><body>Plain</body>", "xml:lang='en'", "Plain", "en"),
+        ("<body xml:lang='en'/><body xml:lang='cs'>Ahoj</body>", "xml:lang='en'", "Ahoj", "cs"),
+        ("<body>Plain</body>", "", "Plain", ""),
+        ("<body>Plain</body>", "xml:lang='en'", "Plain", "en"),
+        ("<body xml:lang='not a tag'>x</body>", "", "x", ""),
+        ("<body>x</body>", "xml:lang='a&#10;b'", "x", ""),
+        ("<body>x</body>", "xml:lang='en, cs'", "x", ""),
+        ("<body>x</body>", f"xml:lang='{'x-' * 4000}y'", "x", ""),
+    ],
+)
 def test_one_body_of_several_and_its_language(content: str, attributes: str, body: str, language: str) -> None:
     entity = read_text(content, attributes).message.entity
     assert (entity.text(), entity.header("Content-Language") or "") == (body, language)
 
 
 @pytest.mark.requirement("ICPIM-15", "IMSG-09")
-@pytest.mark.parametrize(("content", "attributes", "subjects"), [
-    ("<subject>Lunch</subject>", "", (("Lunch", ""),)),
-    ("<subject xml:lang='fr'>Midi</subject><subject>Lunch</subject>", "xml:lang='en'", (("Lunch", ""), ("Midi", "fr"))),
-    ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Lunch</subject>", "xml:lang='en'", (("Lunch", "en"), ("Midi", "fr"))),
-    ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Lunch</subject>", "", (("Midi", "fr"), ("Lunch", "en"))),
-    ("<subject/><subject xml:lang='fr'>Midi</subject>", "", (("Midi", "fr"),)),
-    ("<subject> a\r\n\tb&#13;&#10;Via: x </subject>", "", (("a b Via: x", ""),)),
-    ("<subject xml:lang='&#10;X: y'>s</subject>", "", (("s", ""),)),
-])
+@pytest.mark.parametrize(
+    ("content", "attributes", "subjects"),
+    [
+        ("<subject>Lunch</subject>", "", (("Lunch", ""),)),
+        ("<subject xml:lang='fr'>Midi</subject><subject>Lunch</subject>", "xml:lang='en'", (("Lunch", ""), ("Midi", "fr"))),
+        ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Lunch</subject>", "xml:lang='en'", (("Lunch", "en"), ("Midi", "fr"))),
+        ("<subject xml:lang='fr'>Midi</subject><subject xml:lang='en'>Lunch</subject>", "", (("Midi", "fr"), ("Lunch", "en"))),
+        ("<subject/><subject xml:lang='fr'>Midi</subject>", "", (("Midi", "fr"),)),
+        ("<subject> a\r\n\tb&#13;&#10;Via: x </subject>", "", (("a b Via: x", ""),)),
+        ("<subject xml:lang='&#10;X: y'>s</subject>", "", (("s", ""),)),
+    ],
+)
 def test_subjects(content: str, attributes: str, subjects: tuple[tuple[str, str], ...]) -> None:
     assert read_text(content, attributes).message.subjects == subjects
 
@@ -173,20 +199,34 @@ def test_a_subject_alone_is_a_message() -> None:
 
 
 @pytest.mark.requirement("IMSG-10", "IMSG-11")
-@pytest.mark.parametrize(("content", "thread"), [
-    ("<thread>t1</thread>", "t1"), ("<thread> \n t 1 \t</thread>", "t 1"), ("<thread parent='p'>t1</thread>", "t1"), ("", ""),
-    ("<thread/>", ""), ("<thread>a</thread><thread>b</thread>", "a"),
-])
+@pytest.mark.parametrize(
+    ("content", "thread"),
+    [
+        ("<thread>t1</thread>", "t1"),
+        ("<thread> \n t 1 \t</thread>", "t 1"),
+        ("<thread parent='p'>t1</thread>", "t1"),
+        ("", ""),
+        ("<thread/>", ""),
+        ("<thread>a</thread><thread>b</thread>", "a"),
+    ],
+)
 def test_the_thread(content: str, thread: str) -> None:
     assert read_text(f"<body>x</body>{content}").thread == thread
 
 
 @pytest.mark.requirement("IMSG-15", "ICPIM-18")
-@pytest.mark.parametrize(("stamp", "said"), [
-    ("2026-02-03T08:00:00Z", "2026-02-03T08:00:00Z"), ("2026-02-03T10:00:00+02:00", "2026-02-03T08:00:00Z"),
-    ("2027-01-01T00:00:00Z", "2026-02-03T09:16:00Z"), ("yesterday", "2026-02-03T09:16:00Z"), ("", "2026-02-03T09:16:00Z"),
-    ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"), ("0001-01-01T00:00:00+14:00", "2026-02-03T09:16:00Z"),
-])
+@pytest.mark.parametrize(
+    ("stamp", "said"),
+    [
+        ("2026-02-03T08:00:00Z", "2026-02-03T08:00:00Z"),
+        ("2026-02-03T10:00:00+02:00", "2026-02-03T08:00:00Z"),
+        ("2027-01-01T00:00:00Z", "2026-02-03T09:16:00Z"),
+        ("yesterday", "2026-02-03T09:16:00Z"),
+        ("", "2026-02-03T09:16:00Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "2026-02-03T09:16:00Z"),
+    ],
+)
 def test_when_it_was_written(stamp: str, said: str) -> None:
     found = read_text(f"<body>x</body><delay xmlns='urn:xmpp:delay' from='xmpp.example' stamp='{stamp}'/>")
     assert found.message.first("DateTime") == said
@@ -198,8 +238,11 @@ def test_line_ends_and_wide_characters_of_a_body() -> None:
 
 
 @pytest.mark.requirement("SEC-18", "SEC-21")
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])),
-       st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+)
 @settings(deadline=None, max_examples=200)
 def test_whatever_a_stanza_holds_is_kept_and_read_back(body: str, subject: str, thread: str) -> None:
     """Elements as the parser would give them, whatever is in them: the envelope is whole after the store."""
@@ -217,14 +260,22 @@ def test_whatever_a_stanza_holds_is_kept_and_read_back(body: str, subject: str, 
 # -- from XMPP: who ----------------------------------------------------------------------------------------------------
 def test_the_two_ends_of_a_stanza() -> None:
     assert read_parties(Element("message", {"from": "Mira@xmpp.example/a/b", "to": "sip.example"})) == (
-        Jid("mira", "xmpp.example", "a/b"), Jid("", "sip.example"))
+        Jid("mira", "xmpp.example", "a/b"),
+        Jid("", "sip.example"),
+    )
 
 
-@pytest.mark.parametrize(("attributes", "key"), [
-    ({"to": "a@b"}, "sender-malformed"), ({"from": "a@b"}, "target-malformed"), ({"from": "@b", "to": "a@b"}, "sender-malformed"),
-    ({"from": "a@b", "to": "x y@b"}, "target-malformed"), ({"from": "a@b/", "to": "a@b"}, "sender-malformed"),
-    ({"from": "a" * 1024 + "@b", "to": "a@b"}, "sender-malformed"),
-])
+@pytest.mark.parametrize(
+    ("attributes", "key"),
+    [
+        ({"to": "a@b"}, "sender-malformed"),
+        ({"from": "a@b"}, "target-malformed"),
+        ({"from": "@b", "to": "a@b"}, "sender-malformed"),
+        ({"from": "a@b", "to": "x y@b"}, "target-malformed"),
+        ({"from": "a@b/", "to": "a@b"}, "sender-malformed"),
+        ({"from": "a" * 1024 + "@b", "to": "a@b"}, "sender-malformed"),
+    ],
+)
 def test_an_end_that_is_no_jid(attributes: dict[str, str], key: str) -> None:
     with pytest.raises(Refusal) as caught:
         read_parties(Element("message", attributes))
@@ -237,7 +288,8 @@ def test_a_message_becomes_a_stanza() -> None:
     parcel = CODEC.write(envelope("Hello", thread="c1@sip.example", sender_device="urn:uuid:f81d4fae"))
     assert parcel.wire == (
         b"<message from='tomas@sip.example/urn:uuid:f81d4fae' to='mira@xmpp.example' id='i1'><thread>c1@sip.example</thread>"
-        b"<body>Hello</body></message>")
+        b"<body>Hello</body></message>"
+    )
     assert (parcel.lane, parcel.gate, parcel.once) == ("xmpp mira@xmpp.example sip.example", "sip.example", False)
     assert parcel.trace == ("i1", "tomas@sip.example", "mira@xmpp.example")
 
@@ -263,32 +315,52 @@ def test_any_text_becomes_a_body_that_reads_back(body: str) -> None:
 
 
 @pytest.mark.requirement("IMSG-17", "SEC-20")
-@pytest.mark.parametrize(("body", "expected"), [
-    ("a\0b", "a\ufffdb"), ("\x1b[31mred", "\ufffd[31mred"), ("\ufffe\uffff", "\ufffd\ufffd"), ("one\r\ntwo\rthree", "one\ntwo\nthree"),
-    ("</body><body>x", "</body><body>x"), ("&#0;", "&#0;"), ("\x85\x9f", "\x85\x9f"),
-])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("a\0b", "a\ufffdb"),
+        ("\x1b[31mred", "\ufffd[31mred"),
+        ("\ufffe\uffff", "\ufffd\ufffd"),
+        ("one\r\ntwo\rthree", "one\ntwo\nthree"),
+        ("</body><body>x", "</body><body>x"),
+        ("&#0;", "&#0;"),
+        ("\x85\x9f", "\x85\x9f"),
+    ],
+)
 def test_what_xml_cannot_hold(body: str, expected: str) -> None:
     [found] = written(body).findall("body")
     assert found.text == expected
 
 
 @pytest.mark.requirement("IMSG-13")
-@pytest.mark.parametrize(("header", "language"), [
-    ("cs", "cs"), ("pt-BR, en", "pt-BR"), ("not a tag, en", "en"), ("*", None), ("", None), ("cs' x='y", None), ("en-" * 40, None),
-])
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("cs", "cs"),
+        ("pt-BR, en", "pt-BR"),
+        ("not a tag, en", "en"),
+        ("*", None),
+        ("", None),
+        ("cs' x='y", None),
+        ("en-" * 40, None),
+    ],
+)
 def test_the_first_language_that_is_one(header: str, language: str | None) -> None:
     assert written(message=text_message(TOMAS, MIRA, "x", NOW, language=header)).get(xml.XML_LANG) == language
 
 
 @pytest.mark.requirement("ICPIM-24", "SEC-20")
-@pytest.mark.parametrize(("lines", "subjects"), [
-    (["Subject: Lunch"], [("Lunch", None)]),
-    (["Subject:;lang=fr Midi", "Subject: Lunch"], [("Midi", "fr"), ("Lunch", None)]),
-    ([r"Subject: a\u0000b\nc"], [("a\ufffdb c", None)]),
-    ([r'Subject:;lang="x\u0007y" s'], [("s", None)]),
-    (["Subject:;lang=' s"], [("s", None)]),
-    (["Subject: <b>&"], [("<b>&", None)]),
-])
+@pytest.mark.parametrize(
+    ("lines", "subjects"),
+    [
+        (["Subject: Lunch"], [("Lunch", None)]),
+        (["Subject:;lang=fr Midi", "Subject: Lunch"], [("Midi", "fr"), ("Lunch", None)]),
+        ([r"Subject: a\u0000b\nc"], [("a\ufffdb c", None)]),
+        ([r'Subject:;lang="x\u0007y" s'], [("s", None)]),
+        (["Subject:;lang=' s"], [("s", None)]),
+        (["Subject: <b>&"], [("<b>&", None)]),
+    ],
+)
 def test_the_subjects_of_message_cpim(lines: list[str], subjects: list[tuple[str, str | None]]) -> None:
     assert [(each.text, each.get(xml.XML_LANG)) for each in written(message=cpim(*lines)).findall("subject")] == subjects
 
@@ -307,10 +379,15 @@ def test_other_headers_of_message_cpim_do_not_cross() -> None:
 
 
 @pytest.mark.requirement("ICPIM-23", "IMSG-15")
-@pytest.mark.parametrize(("said", "stamp"), [
-    ("2026-02-03T08:00:00Z", "2026-02-03T08:00:00Z"), ("2026-02-03T10:00:00.5+02:00", "2026-02-03T08:00:00.500Z"),
-    ("2026-02-03T09:15:01Z", None), ("2027-01-01T00:00:00Z", None),
-])
+@pytest.mark.parametrize(
+    ("said", "stamp"),
+    [
+        ("2026-02-03T08:00:00Z", "2026-02-03T08:00:00Z"),
+        ("2026-02-03T10:00:00.5+02:00", "2026-02-03T08:00:00.500Z"),
+        ("2026-02-03T09:15:01Z", None),
+        ("2027-01-01T00:00:00Z", None),
+    ],
+)
 def test_an_old_message_says_when_it_was_written(said: str, stamp: str | None) -> None:
     found = written(message=cpim(f"DateTime: {said}")).find(f"{{{xml.DELAY}}}delay")
     assert (found.get("stamp") if found is not None else None) == stamp
@@ -325,11 +402,15 @@ def test_only_plain_text_becomes_a_body() -> None:
 
 
 @pytest.mark.requirement("ICPIM-29")
-@pytest.mark.parametrize(("inner", "body"), [
-    ("Content-Type: text/plain; charset=us-ascii", b"hi"), ("Content-Type: text/plain; charset=UTF-8", "für".encode()),
-    ("Content-Type: text/plain;charset=iso-8859-1", b"f\xfcr"),
-    ("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64", b"ZsO8cg=="),
-])
+@pytest.mark.parametrize(
+    ("inner", "body"),
+    [
+        ("Content-Type: text/plain; charset=us-ascii", b"hi"),
+        ("Content-Type: text/plain; charset=UTF-8", "für".encode()),
+        ("Content-Type: text/plain;charset=iso-8859-1", b"f\xfcr"),
+        ("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64", b"ZsO8cg=="),
+    ],
+)
 def test_charsets_of_message_cpim(inner: str, body: bytes) -> None:
     assert written(message=cpim(inner=inner, body=body)).findtext("body") in ("hi", "für")
 
@@ -343,8 +424,10 @@ def test_a_stanza_has_a_bound() -> None:
 
 
 @pytest.mark.requirement("SEC-15", "SEC-20")
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-       st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20),
+)
 @settings(deadline=None)
 def test_no_device_and_no_id_changes_the_stanza(device: str, number: str) -> None:
     found = written(sender_device=device, recipient_device=device, id=number)

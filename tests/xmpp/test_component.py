@@ -84,14 +84,20 @@ def test_the_link_is_up_when_the_handshake_is_accepted() -> None:
             await relay.up()
             assert link.up
             assert link.has_room()
+
     asyncio.run(talk())
 
 
 @pytest.mark.requirement("SEC-45", "REL-08")
-@pytest.mark.parametrize(("condition", "said"), [
-    ("not-authorized", "the server refuses the component secret"), ("conflict", "the server says that this component is connected already"),
-    ("host-unknown", "the server knows no component of this name"), ("system-shutdown", "stream error system-shutdown"),
-])
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("not-authorized", "the server refuses the component secret"),
+        ("conflict", "the server says that this component is connected already"),
+        ("host-unknown", "the server knows no component of this name"),
+        ("system-shutdown", "stream error system-shutdown"),
+    ],
+)
 def test_who_is_not_let_in_tries_again(condition: str, said: str, logged: list[dict[str, object]]) -> None:
     async def talk() -> None:
         async with lonely() as (link, relay, server):
@@ -102,6 +108,7 @@ def test_who_is_not_let_in_tries_again(condition: str, said: str, logged: list[d
                 peer.error(condition)
             await joined(relay, server)
             assert link.up
+
     asyncio.run(talk())
     assert reasons(logged) == [said, said]
     assert SECRET not in str(logged)
@@ -133,6 +140,7 @@ def test_the_waits_grow_until_a_link_has_carried_something(logged: list[dict[str
             await relay.up()
             peer.close()
             await until(lambda: not link.up)
+
     asyncio.run(talk())
     waits = [line["retry_in"] for line in logged if line["event"] == "component link is down"]
     for wait, base in zip(waits, (1, 2, 4, 8, 16, 32, 60, 60, 60, 1), strict=True):
@@ -146,6 +154,7 @@ def test_a_server_that_comes_later_is_found(logged: list[dict[str, object]]) -> 
             await until(lambda: bool(reasons(logged)))
             await server.listen()
             await joined(relay, server)
+
     asyncio.run(talk())
     assert "Connect call failed" in str(reasons(logged)[0]) or "refused" in str(reasons(logged)[0]).lower()
 
@@ -169,6 +178,7 @@ def test_delivered_is_what_a_fence_has_come_back_behind() -> None:
             assert not third.outcome.done()
             peer.send_back(fence)
             assert await soon(third.outcome) == DELIVERED
+
     asyncio.run(talk())
 
 
@@ -183,8 +193,13 @@ def test_nothing_else_is_a_fence() -> None:
             number = fence.get("id", "")
             nonce = number.rpartition("-")[0]
             for sender, target, wrong in (
-                ("mira@xmpp.example", DOMAIN, number), (DOMAIN, f"tomas@{DOMAIN}", number), ("", "", number), (DOMAIN, DOMAIN, f"{nonce}-"),
-                (DOMAIN, DOMAIN, "fence-00000000-1"), (DOMAIN, DOMAIN, f"{nonce}-0"), (DOMAIN, DOMAIN, f"{nonce}-\u0661"),
+                ("mira@xmpp.example", DOMAIN, number),
+                (DOMAIN, f"tomas@{DOMAIN}", number),
+                ("", "", number),
+                (DOMAIN, DOMAIN, f"{nonce}-"),
+                (DOMAIN, DOMAIN, "fence-00000000-1"),
+                (DOMAIN, DOMAIN, f"{nonce}-0"),
+                (DOMAIN, DOMAIN, f"{nonce}-\u0661"),
                 (DOMAIN, DOMAIN, ""),
             ):
                 peer.write(f"<iq type='result' from='{sender}' to='{target}' id='{wrong}'/>")
@@ -194,6 +209,7 @@ def test_nothing_else_is_a_fence() -> None:
             assert not sent.outcome.done()
             peer.send_back(fence)
             assert await soon(sent.outcome) == DELIVERED
+
     asyncio.run(talk())
 
 
@@ -215,6 +231,7 @@ def test_an_error_before_the_fence_is_the_outcome_and_one_behind_it_comes_late()
             peer.write(error.replace("id='1'", "id='2'"))
             trace, outcome = await soon(relay.late.get())
             assert (trace, outcome.status) == (("2", f"tomas@{DOMAIN}", "mira@xmpp.example"), 404)
+
     asyncio.run(talk())
 
 
@@ -246,6 +263,7 @@ def test_a_link_that_breaks_has_lost_what_no_fence_covers() -> None:
             assert not again.outcome.done()
             peer.send_back(new)
             assert await soon(again.outcome) == DELIVERED
+
     asyncio.run(talk())
 
 
@@ -261,6 +279,7 @@ def test_a_fence_that_is_late_is_repeated_and_one_that_never_comes_ends_the_link
             assert await soon(sent.outcome) == LOST
             peer = await server.peer()
             await peer.accept()
+
     asyncio.run(talk())
     assert re.fullmatch("nothing heard for .* s", str(reasons(logged)[0]))
 
@@ -274,6 +293,7 @@ def test_a_later_fence_covers_what_an_earlier_one_did() -> None:
             _, _, repeated = [await peer.next() for _ in range(3)]
             peer.send_back(repeated)
             assert await soon(sent.outcome) == DELIVERED
+
     asyncio.run(talk())
 
 
@@ -285,16 +305,25 @@ def test_a_silent_link_is_asked_whether_it_lives() -> None:
             for _ in range(6):
                 peer.send_back(await peer.next())
             assert link.up
+
     asyncio.run(talk())
 
 
 # -- a server that ends the stream -------------------------------------------------------------------------------------
 @pytest.mark.requirement("SEC-30")
-@pytest.mark.parametrize(("octets", "condition"), [
-    ("<!-- x -->", "restricted-xml"), ("<message><?x y?></message>", "restricted-xml"), ("</message>", "not-well-formed"),
-    ("<message><body>&lol;</body></message>", "not-well-formed"), ("\x00", "not-well-formed"),
-    ("<message>" + "<x>" * 100, "policy-violation"), ("<message><body>" + "x" * 300_000, "policy-violation"),
-], ids=["comment", "instruction", "end", "entity", "control", "depth", "size"])
+@pytest.mark.parametrize(
+    ("octets", "condition"),
+    [
+        ("<!-- x -->", "restricted-xml"),
+        ("<message><?x y?></message>", "restricted-xml"),
+        ("</message>", "not-well-formed"),
+        ("<message><body>&lol;</body></message>", "not-well-formed"),
+        ("\x00", "not-well-formed"),
+        ("<message>" + "<x>" * 100, "policy-violation"),
+        ("<message><body>" + "x" * 300_000, "policy-violation"),
+    ],
+    ids=["comment", "instruction", "end", "entity", "control", "depth", "size"],
+)
 def test_a_stream_that_cannot_be_borne_is_ended_and_begun_again(octets: str, condition: str, logged: list[dict[str, object]]) -> None:
     async def talk() -> None:
         async with lonely() as (link, relay, server):
@@ -312,6 +341,7 @@ def test_a_stream_that_cannot_be_borne_is_ended_and_begun_again(octets: str, con
                 await relay.up()
             peer.write(message("again"))
             assert await relay.text() == "again"
+
     asyncio.run(talk())
     assert "before" not in str(logged)
     assert "after" not in str(logged)
@@ -321,6 +351,7 @@ def test_a_stream_that_cannot_be_borne_is_ended_and_begun_again(octets: str, con
 @pytest.mark.requirement("REL-18")
 def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(logged: list[dict[str, object]]) -> None:
     """The server cannot bear number 2: the link goes on one by one until it is known, and the others are delivered."""
+
     async def talk() -> None:
         async with lonely() as (link, relay, server):
             waiting, ends = [1, 2, 3], {}
@@ -331,7 +362,7 @@ def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(l
                     await relay.up()
                 while waiting:
                     written = []
-                    while waiting[len(written):] and link.has_room():
+                    while waiting[len(written) :] and link.has_room():
                         written.append(deliver(link, waiting[len(written)]))
                     got = [(await peer.next()).get("id") for _ in written]
                     fence = await peer.next()
@@ -347,6 +378,7 @@ def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(l
                 if not waiting:
                     break
             assert ends == {1: Verdict.DELIVERED, 2: Verdict.POISON, 3: Verdict.DELIVERED}
+
     asyncio.run(talk())
     assert len(reasons(logged)) == 4
 
@@ -376,6 +408,7 @@ def test_a_server_that_does_not_read_is_not_written_to() -> None:
             assert link.has_room()
             peer.send_back(await peer.next())
             assert {await soon(each.outcome) for each in sent} == {DELIVERED}
+
     asyncio.run(talk())
 
 
@@ -389,12 +422,14 @@ def test_a_thousand_may_be_unconfirmed() -> None:
             peer.send_back(fence)
             await soon(asyncio.gather(*(each.outcome for each in sent)))
             assert link.has_room()
+
     asyncio.run(talk())
 
 
 @pytest.mark.requirement("REL-26")
 def test_what_is_not_kept_yet_bounds_what_is_read() -> None:
     """The relay takes its time: reading stops at the bound, one read and the rest of a stanza more, and goes on when half is kept."""
+
     async def talk() -> None:
         async with lonely() as (link, relay, server):
             peer = await joined(relay, server)
@@ -405,6 +440,7 @@ def test_what_is_not_kept_yet_bounds_what_is_read() -> None:
                 for text in texts:
                     peer.write(message(text))
                     await peer.writer.drain()
+
             writing = asyncio.create_task(write())
             taken = pauses = 0
             while taken < len(texts):
@@ -421,6 +457,7 @@ def test_what_is_not_kept_yet_bounds_what_is_read() -> None:
                 taken += len(batch)
             await writing
             assert pauses >= len("".join(texts)) // (2 * component.READ_BOUND_OCTETS)
+
     asyncio.run(talk())
 
 
@@ -440,15 +477,22 @@ def test_a_message_is_offered_and_a_refusal_goes_back() -> None:
             stanza = await peer.next()
             assert (stanza.tag, stanza.get("id"), stanza.get("type")) == (f"{NS}message", "b", "error")
             assert (stanza.get("from"), stanza.get("to")) == (f"tomas@{DOMAIN}", "mira@xmpp.example/desk")
+
     asyncio.run(talk())
 
 
 @pytest.mark.requirement("SEC-03", "ARCH-11", "SEC-40")
-@pytest.mark.parametrize(("sender", "target", "condition"), [
-    (f"tomas@{DOMAIN}", f"tomas@{DOMAIN}", "forbidden"), (f"tomas@{DOMAIN.upper()}./x", f"tomas@{DOMAIN}", "forbidden"),
-    ("mira@elsewhere.example", f"tomas@{DOMAIN}", "forbidden"), ("mira@elsewhere.example", rf"\\20@{DOMAIN}", "forbidden"),
-    (r"\\5cmira@xmpp.example", f"tomas@{DOMAIN}", "jid-malformed"), ("mira@xmpp.example", rf"\\5cfoo@{DOMAIN}", "item-not-found"),
-])
+@pytest.mark.parametrize(
+    ("sender", "target", "condition"),
+    [
+        (f"tomas@{DOMAIN}", f"tomas@{DOMAIN}", "forbidden"),
+        (f"tomas@{DOMAIN.upper()}./x", f"tomas@{DOMAIN}", "forbidden"),
+        ("mira@elsewhere.example", f"tomas@{DOMAIN}", "forbidden"),
+        ("mira@elsewhere.example", rf"\\20@{DOMAIN}", "forbidden"),
+        (r"\\5cmira@xmpp.example", f"tomas@{DOMAIN}", "jid-malformed"),
+        ("mira@xmpp.example", rf"\\5cfoo@{DOMAIN}", "item-not-found"),
+    ],
+)
 def test_who_may_not_speak_and_who_is_not_there(sender: str, target: str, condition: str) -> None:
     sender, target = sender.replace("\\\\", "\\"), target.replace("\\\\", "\\")
 
@@ -460,16 +504,27 @@ def test_who_may_not_speak_and_who_is_not_there(sender: str, target: str, condit
             assert stanza[0][0].tag.rpartition("}")[2] == condition
             assert (stanza.get("from"), stanza.get("to")) == (target, sender)
             assert await relay.text() == "after"
+
     asyncio.run(talk())
 
 
 @pytest.mark.requirement("ERR-05")
-@pytest.mark.parametrize("attributes", [
-    "", "from=''", "from='mira@xmpp.example'", f"to='tomas@{DOMAIN}'", f"from='@' to='tomas@{DOMAIN}'", f"from='a b@x' to='tomas@{DOMAIN}'",
-    "from='mira@xmpp.example' to='tomas@elsewhere.example'", f"from='mira@xmpp.example' to='x y@{DOMAIN}'",
-    f"type='error' from='@' to='tomas@{DOMAIN}'", f"type='error' from='{DOMAIN}' to='{DOMAIN}'",
-    f"type='error' from='mira@elsewhere.example' to='tomas@{DOMAIN}'",
-])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "",
+        "from=''",
+        "from='mira@xmpp.example'",
+        f"to='tomas@{DOMAIN}'",
+        f"from='@' to='tomas@{DOMAIN}'",
+        f"from='a b@x' to='tomas@{DOMAIN}'",
+        "from='mira@xmpp.example' to='tomas@elsewhere.example'",
+        f"from='mira@xmpp.example' to='x y@{DOMAIN}'",
+        f"type='error' from='@' to='tomas@{DOMAIN}'",
+        f"type='error' from='{DOMAIN}' to='{DOMAIN}'",
+        f"type='error' from='mira@elsewhere.example' to='tomas@{DOMAIN}'",
+    ],
+)
 def test_what_has_no_two_ends_is_no_message_and_gets_no_answer(attributes: str) -> None:
     async def talk() -> None:
         async with lonely() as (link, relay, server):
@@ -478,6 +533,7 @@ def test_what_has_no_two_ends_is_no_message_and_gets_no_answer(attributes: str) 
             assert await relay.text() == "after"
             deliver(link, 1)
             assert (await peer.next()).get("id") == "1"
+
     asyncio.run(talk())
 
 
@@ -486,14 +542,19 @@ def test_questions_are_answered_and_presence_is_not() -> None:
     async def talk() -> None:
         async with lonely() as (_, relay, server):
             peer = await joined(relay, server)
-            peer.write(f"<presence from='mira@xmpp.example' to='tomas@{DOMAIN}' type='subscribe'/><x xmlns='urn:x'/>"
-                       f"<iq type='result' from='mira@xmpp.example' to='{DOMAIN}' id='q0'/>"
-                       f"<iq type='get' from='mira@xmpp.example' to='{DOMAIN}' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>"
-                       f"<iq type='set' from='mira@xmpp.example' to='tomas@{DOMAIN}' id='q2'><query xmlns='urn:x'/></iq>")
+            peer.write(
+                f"<presence from='mira@xmpp.example' to='tomas@{DOMAIN}' type='subscribe'/><x xmlns='urn:x'/>"
+                f"<iq type='result' from='mira@xmpp.example' to='{DOMAIN}' id='q0'/>"
+                f"<iq type='get' from='mira@xmpp.example' to='{DOMAIN}' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>"
+                f"<iq type='set' from='mira@xmpp.example' to='tomas@{DOMAIN}' id='q2'><query xmlns='urn:x'/></iq>"
+            )
             first, second = await peer.next(), await peer.next()
             assert [(each.get("id"), each.get("type"), each.get("to")) for each in (first, second)] == [
-                ("q1", "result", "mira@xmpp.example"), ("q2", "error", "mira@xmpp.example")]
+                ("q1", "result", "mira@xmpp.example"),
+                ("q2", "error", "mira@xmpp.example"),
+            ]
             assert relay.offers.empty()
+
     asyncio.run(talk())
 
 
@@ -513,6 +574,7 @@ def test_the_end_reads_to_the_end_of_the_servers_stream() -> None:
             await soon(ending)
             peer.close()
             assert not link.up
+
     asyncio.run(talk())
 
 
@@ -529,6 +591,7 @@ def test_a_server_that_never_ends_is_left(logged: list[dict[str, object]]) -> No
             await soon(link.finish(0.05))
             await until_ended(peer)
             assert not link.up
+
     asyncio.run(talk())
     assert [line["event"] for line in logged][-1] == "the XMPP server did not end its stream"
     assert reasons(logged) == []
@@ -538,6 +601,7 @@ def test_the_end_of_a_link_that_is_not_up_is_at_once() -> None:
     async def talk() -> None:
         async with lonely(listening=False) as (link, _, _server):
             await soon(link.finish(5))
+
     asyncio.run(talk())
 
 
@@ -546,6 +610,7 @@ def test_the_end_of_a_link_that_is_not_up_is_at_once() -> None:
 @pytest.mark.requirement("XEP-01", "REL-09", "SEC-45")
 def test_a_real_server(tmp_path: Path, logged: list[dict[str, object]]) -> None:
     """It refuses a wrong secret, takes the right one, sends the fence back, and says first what it could not deliver."""
+
     async def talk(port: int) -> None:
         relay = Relay()
         stranger = link_to(port, relay, "wrong")
@@ -577,4 +642,5 @@ def test_a_carrier_knows_its_links_by_their_domain() -> None:
             await joined(relay, server)
             assert carrier.ready(DOMAIN, retry=True)
             assert not carrier.ready("elsewhere.example", retry=False)
+
     asyncio.run(talk())

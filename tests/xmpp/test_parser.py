@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from gateway.xmpp.parser import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, StreamParser
 
-HEADER = (b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
-          b"from='sip.example' id='s1'>")
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+    b"from='sip.example' id='s1'>"
+)
 MESSAGE = "{jabber:component:accept}message"
 TALK = (
-    HEADER + b"<handshake/>\n"
+    HEADER
+    + b"<handshake/>\n"
     + "<message from='mira@xmpp.example/Büro' xml:lang='cs' id=\"a&apos;b\">".encode()
     + "<body>Ahoj &lt;&amp;&#x1F600; \U0001f600</body></message>".encode()
     + b" <iq type='get' to='sip.example'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -76,9 +79,15 @@ def test_text_between_stanzas_is_nothing() -> None:
 
 
 @pytest.mark.requirement("SEC-31")
-@pytest.mark.parametrize("stanza", [
-    b"<message xmlns='jabber:client'/>", b"<x:message xmlns:x='urn:x'/>", b"<message xmlns=''/>", b"<Message/>",
-])
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        b"<message xmlns='jabber:client'/>",
+        b"<x:message xmlns:x='urn:x'/>",
+        b"<message xmlns=''/>",
+        b"<Message/>",
+    ],
+)
 def test_a_name_is_its_namespace_and_local_part(stanza: bytes) -> None:
     [element] = stanzas(stanza)
     assert element.tag != MESSAGE
@@ -86,7 +95,7 @@ def test_a_name_is_its_namespace_and_local_part(stanza: bytes) -> None:
 
 @pytest.mark.requirement("SEC-31")
 def test_a_namespace_cannot_pretend_to_end() -> None:
-    """"}" stands between the two parts of a name, so no namespace may hold one."""
+    """ "}" stands between the two parts of a name, so no namespace may hold one."""
     assert condition(b"<message xmlns='jabber:component:accept}message'/>") == "not-well-formed"
 
 
@@ -96,7 +105,7 @@ def test_a_stream_cut_at_any_octet_is_the_same_stream() -> None:
     whole = fed(TALK)
     for cut in range(len(TALK)):
         assert fed(TALK[:cut], TALK[cut:]) == whole
-    assert fed(*(TALK[at:at + 1] for at in range(len(TALK)))) == whole
+    assert fed(*(TALK[at : at + 1] for at in range(len(TALK)))) == whole
 
 
 @given(st.lists(st.integers(0, len(TALK)), max_size=12))
@@ -147,10 +156,15 @@ def test_what_a_stream_may_not_hold(octets: bytes, expected: str) -> None:
 
 
 @pytest.mark.requirement("SEC-30")
-@pytest.mark.parametrize("doctype", [
-    b"<!DOCTYPE stream>", b"<!DOCTYPE x SYSTEM 'file:///etc/passwd'>", b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;'>]>",
-    b"<!DOCTYPE x PUBLIC 'a' 'http://127.0.0.1/'>",
-])
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        b"<!DOCTYPE stream>",
+        b"<!DOCTYPE x SYSTEM 'file:///etc/passwd'>",
+        b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;'>]>",
+        b"<!DOCTYPE x PUBLIC 'a' 'http://127.0.0.1/'>",
+    ],
+)
 def test_a_document_type_is_refused_before_it_means_anything(doctype: bytes) -> None:
     events, fault = fed(b"<?xml version='1.0'?>" + doctype + HEADER.partition(b"?>")[2] + b"<message><body>&b;</body></message>")
     assert (events, fault) == ([], "restricted-xml")
@@ -180,7 +194,7 @@ def sized(octets: int) -> bytes:
 def test_a_stanza_of_256_kib_is_taken_and_more_is_not(piece: int) -> None:
     for octets, expected in ((MOST_STANZA_OCTETS, ""), (MOST_STANZA_OCTETS + len(b"</message>") + 1, "policy-violation")):
         stanza = sized(octets)
-        assert condition(*(stanza[at:at + piece] for at in range(0, len(stanza), piece))) == expected
+        assert condition(*(stanza[at : at + piece] for at in range(0, len(stanza), piece))) == expected
 
 
 @pytest.mark.requirement("SEC-35")
@@ -220,18 +234,38 @@ def test_time_grows_with_the_octets(filling: bytes) -> None:
     unique = b"".join(b"a%d='1' " % number for number in range(24_000)) if b"=" in filling else b""
     inner = b"<message " + unique + b"/>" if unique else b"<message><body>" + filling * (260_000 // len(filling)) + b"</body></message>"
     began = time.process_time()
-    assert condition(*(inner[at:at + 1400] for at in range(0, len(inner), 1400))) == ""
+    assert condition(*(inner[at : at + 1400] for at in range(0, len(inner), 1400))) == ""
     assert time.process_time() - began < 3.0
 
 
-PARTS = [b"<message>", b"</message>", b"<body>", b"</body>", b"hi", b"&amp;", b"&x;", b"<!--", b"-->", b"<?x?>", b"<![CDATA[", b"]]>",
-         b"\x00", b"\xff", b"<message xmlns='", b"'/>", b"<!DOCTYPE a>", b"</stream:stream>", b"<", b">"]
+PARTS = [
+    b"<message>",
+    b"</message>",
+    b"<body>",
+    b"</body>",
+    b"hi",
+    b"&amp;",
+    b"&x;",
+    b"<!--",
+    b"-->",
+    b"<?x?>",
+    b"<![CDATA[",
+    b"]]>",
+    b"\x00",
+    b"\xff",
+    b"<message xmlns='",
+    b"'/>",
+    b"<!DOCTYPE a>",
+    b"</stream:stream>",
+    b"<",
+    b">",
+]
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=30), st.integers(1, 7))
 @settings(deadline=None, max_examples=300)
 def test_nothing_but_a_stream_fault_leaves_the_parser(parts: list[bytes], piece: int) -> None:
     octets = HEADER + b"".join(parts)
-    events, fault = fed(*(octets[at:at + piece] for at in range(0, len(octets), piece)))
+    events, fault = fed(*(octets[at : at + piece] for at in range(0, len(octets), piece)))
     assert fault in ("", "not-well-formed", "restricted-xml", "policy-violation")
     assert (events, fault) == fed(octets)

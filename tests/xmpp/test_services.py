@@ -54,10 +54,17 @@ def test_the_gateway_answers_a_ping_and_its_users_do_not() -> None:
     assert refusal(asked("<ping xmlns='urn:xmpp:ping'/>", to=USER)) == ("cancel", "service-unavailable")
 
 
-@pytest.mark.parametrize("content", [
-    "<query xmlns='jabber:iq:version'/>", "<ping xmlns='urn:other'/>", "<query xmlns='urn:x'/>", "", "<vCard xmlns='vcard-temp'/>",
-    f"<x xmlns='urn:x'><query xmlns='{INFO}'/></x>",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<query xmlns='jabber:iq:version'/>",
+        "<ping xmlns='urn:other'/>",
+        "<query xmlns='urn:x'/>",
+        "",
+        "<vCard xmlns='vcard-temp'/>",
+        f"<x xmlns='urn:x'><query xmlns='{INFO}'/></x>",
+    ],
+)
 def test_any_other_question_is_service_unavailable(content: str) -> None:
     for to in (GATEWAY, USER):
         assert refusal(asked(content, to=to)) == ("cancel", "service-unavailable")

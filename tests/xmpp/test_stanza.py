@@ -12,23 +12,41 @@ from lxml import etree
 from gateway.xmpp import stanza as xml
 
 ANY_TEXT = st.text(st.characters(codec=None))
-XML_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters=[
-    *(chr(code) for code in range(32) if chr(code) not in "\t\n\r"), "\ufffe", "\uffff"]))
+XML_TEXT = st.text(
+    st.characters(
+        codec="utf-8",
+        exclude_categories=["Cs"],
+        exclude_characters=[*(chr(code) for code in range(32) if chr(code) not in "\t\n\r"), "\ufffe", "\uffff"],
+    )
+)
 
 
 @pytest.mark.requirement("SEC-20")
-@pytest.mark.parametrize(("value", "written"), [
-    ("plain", "plain"), ("<body>&amp;</body>", "&lt;body&gt;&amp;amp;&lt;/body&gt;"), ("]]>", "]]&gt;"), ("a\rb", "a&#13;b"),
-    ("a\nb\tc", "a\nb\tc"), ("'\"", "'\""), ("\U0001f600 é", "\U0001f600 é"),
-])
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("plain", "plain"),
+        ("<body>&amp;</body>", "&lt;body&gt;&amp;amp;&lt;/body&gt;"),
+        ("]]>", "]]&gt;"),
+        ("a\rb", "a&#13;b"),
+        ("a\nb\tc", "a\nb\tc"),
+        ("'\"", "'\""),
+        ("\U0001f600 é", "\U0001f600 é"),
+    ],
+)
 def test_character_data(value: str, written: str) -> None:
     assert xml.text(value) == written
 
 
 @pytest.mark.requirement("SEC-20")
-@pytest.mark.parametrize(("value", "written"), [
-    ("o'malley \"x\"", "o&apos;malley &quot;x&quot;"), ("a<b&c>", "a&lt;b&amp;c&gt;"), ("a\r\n\tb", "a&#13;&#10;&#9;b"),
-])
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ('o\'malley "x"', "o&apos;malley &quot;x&quot;"),
+        ("a<b&c>", "a&lt;b&amp;c&gt;"),
+        ("a\r\n\tb", "a&#13;&#10;&#9;b"),
+    ],
+)
 def test_an_attribute_value(value: str, written: str) -> None:
     assert xml.attribute(value) == written
 
@@ -87,7 +105,9 @@ NESTED = """<message xmlns='jabber:component:accept'>
 def test_only_direct_children_in_the_content_namespace_count() -> None:
     stanza = fromstring(NESTED)
     assert {name: [each.text for each in found] for name, found in xml.contents(stanza).items()} == {
-        "body": ["first", "second"], "subject": [None]}
+        "body": ["first", "second"],
+        "subject": [None],
+    }
     assert [each.text for each in xml.children(stanza, "body")] == ["first", "second"]
     assert (found := xml.child(stanza, "body")) is not None
     assert found.text == "first"
@@ -95,10 +115,17 @@ def test_only_direct_children_in_the_content_namespace_count() -> None:
 
 
 @pytest.mark.requirement("SEC-31")
-@pytest.mark.parametrize(("tag", "kind"), [
-    ("{jabber:component:accept}message", "message"), ("{jabber:client}iq", "iq"), ("{jabber:server}message", ""), ("message", ""),
-    ("{urn:x}presence", ""), ("{jabber:component:accept}presence", "presence"),
-])
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [
+        ("{jabber:component:accept}message", "message"),
+        ("{jabber:client}iq", "iq"),
+        ("{jabber:server}message", ""),
+        ("message", ""),
+        ("{urn:x}presence", ""),
+        ("{jabber:component:accept}presence", "presence"),
+    ],
+)
 def test_the_kind_of_a_stanza(tag: str, kind: str) -> None:
     namespace, _, local = tag.rpartition("}")
     assert xml.stanza_kind(fromstring(f"<{local} xmlns='{namespace[1:]}'/>" if namespace else f"<{local}/>")) == kind

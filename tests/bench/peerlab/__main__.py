@@ -1,4 +1,5 @@
 """Command line of the lab: `python -m tests.bench.peerlab compare|probe|up ...` (see README.md)."""
+
 from __future__ import annotations
 
 import argparse
@@ -18,11 +19,15 @@ from tests.peers.process import Process
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="peerlab", description=__doc__)
-    parser.add_argument("command", choices=("compare", "probe", "up"),
-                        help="compare: load and ratios; probe: behaviour and faults; up: start everything and wait")
+    parser.add_argument(
+        "command",
+        choices=("compare", "probe", "up"),
+        help="compare: load and ratios; probe: behaviour and faults; up: start everything and wait",
+    )
     parser.add_argument("gateways", nargs="+", help="names from the gateways file; the first is the baseline")
-    parser.add_argument("-f", "--file", action="append", type=Path,
-                        help="TOML file of gateways (may be repeated; default: tests/bench/gateways.toml)")
+    parser.add_argument(
+        "-f", "--file", action="append", type=Path, help="TOML file of gateways (may be repeated; default: tests/bench/gateways.toml)"
+    )
     parser.add_argument("-w", "--work", type=Path, default=SCRATCH, help="scratch folder")
     parser.add_argument("-t", "--transport", choices=("udp", "tcp"), default="udp", help="SIP transport on both sides")
     parser.add_argument("-s", "--seconds", type=float, default=10, help="length of each latency run")
@@ -87,8 +92,10 @@ async def compare(options: argparse.Namespace, lab: Lab, gateways: list[Gateway]
                     await bench.run(direction, 50, 1)  # warm-up
                     for rate in (float(rate) for rate in options.rates.split(",")):
                         outcome = await bench.run(direction, rate, options.seconds, options.size)
-                        say(f"    {direction} {rate:.0f}/s: p50 {outcome.p50:.2f} ms, p99 {outcome.p99:.2f} ms, "
-                            f"lost {outcome.lost}, cpu {outcome.gateway_cpu_us:.0f} us")
+                        say(
+                            f"    {direction} {rate:.0f}/s: p50 {outcome.p50:.2f} ms, p99 {outcome.p99:.2f} ms, "
+                            f"lost {outcome.lost}, cpu {outcome.gateway_cpu_us:.0f} us"
+                        )
                         rows[f"{direction}@{rate:.0f}"] = load.as_record(outcome)
         finally:
             process.kill()
@@ -117,8 +124,7 @@ async def _search(options: argparse.Namespace, lab: Lab, gateway: Gateway, direc
 
     try:
         await bench.run(direction, 50, 1)
-        return await load.highest_clean_rate(bench, direction, options.search_seconds, say, limit=options.limit,
-                                             recover=recover)
+        return await load.highest_clean_rate(bench, direction, options.search_seconds, say, limit=options.limit, recover=recover)
     finally:
         await bench.__aexit__()
         bench.process.kill()
@@ -145,8 +151,10 @@ async def up(options: argparse.Namespace, lab: Lab, gateways: list[Gateway]) -> 
     try:
         for process in processes:
             process.start()
-        say(f"Prosody: clients {lab.xmpp_domain} on 127.0.0.1:{lab.c2s_port}, users u0..u{lab.users - 1}, "
-            f"password {lab.password}; SIP peers are expected on {lab.uas_host}:{lab.uas_port}. Ctrl-C ends it.")
+        say(
+            f"Prosody: clients {lab.xmpp_domain} on 127.0.0.1:{lab.c2s_port}, users u0..u{lab.users - 1}, "
+            f"password {lab.password}; SIP peers are expected on {lab.uas_host}:{lab.uas_port}. Ctrl-C ends it."
+        )
         await asyncio.Event().wait()
     finally:
         for process in processes:

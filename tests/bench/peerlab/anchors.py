@@ -3,6 +3,7 @@
 `python -m tests.bench.peerlab.anchors [--slix-python PYTHON] [names...]`. Each anchor prints one line. Anchors that need slixmpp or
 uvloop run in the interpreter given with --slix-python (a virtual environment that has both).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -42,8 +43,7 @@ async def prosody_throughput(lab: Lab) -> str:
 
 async def server_throughput(lab: Lab, server: Process) -> str:
     """The same against any running XMPP server that has the lab's accounts and component."""
-    clients = [await xmpp.client("127.0.0.1", lab.c2s_port, lab.xmpp_domain, f"u{n}", lab.password)
-               for n in range(lab.users)]
+    clients = [await xmpp.client("127.0.0.1", lab.c2s_port, lab.xmpp_domain, f"u{n}", lab.password) for n in range(lab.users)]
     component = await xmpp.component("127.0.0.1", lab.component_port, COMPONENT, lab.secret)
     facts = []
 
@@ -53,8 +53,10 @@ async def server_throughput(lab: Lab, server: Process) -> str:
     def to_component(n: int) -> bytes:
         return xmpp.message(f"s{n % 200}@{COMPONENT}", "x" * 64)
 
-    for name, senders, receivers, stanza in (("component -> client", [component], clients, to_client),
-                                             ("client -> component", clients, [component], to_component)):
+    for name, senders, receivers, stanza in (
+        ("component -> client", [component], clients, to_client),
+        ("client -> component", clients, [component], to_component),
+    ):
         got, done = 0, asyncio.Event()
 
         def arrived(data: bytes, _at: float) -> None:
@@ -63,6 +65,7 @@ async def server_throughput(lab: Lab, server: Process) -> str:
                 got += 1
                 if got == _BLAST:
                     done.set()  # noqa: B023 (called only while this turn of the loop lasts)
+
         for link in receivers:
             link.on_stanza = arrived
         cpu, own, begin = server.usage()[0], time.process_time(), time.monotonic()
@@ -75,8 +78,10 @@ async def server_throughput(lab: Lab, server: Process) -> str:
                     await asyncio.sleep(0.001)
         await asyncio.wait_for(done.wait(), 60)
         took = time.monotonic() - begin
-        facts.append(f"{name} {_BLAST / took:.0f}/s ({(server.usage()[0] - cpu) / _BLAST * 1e6:.0f} us server CPU, "
-                     f"{(time.process_time() - own) / _BLAST * 1e6:.0f} us harness CPU each)")
+        facts.append(
+            f"{name} {_BLAST / took:.0f}/s ({(server.usage()[0] - cpu) / _BLAST * 1e6:.0f} us server CPU, "
+            f"{(time.process_time() - own) / _BLAST * 1e6:.0f} us harness CPU each)"
+        )
     for link in [*clients, component]:
         link.close()
     return "; ".join(facts)
@@ -98,16 +103,21 @@ class FakeServer(asyncio.Protocol):
             self._buffer += data
             if b"<stream:stream" in self._buffer and self._buffer.rstrip().endswith(b">"):
                 self._buffer, self._state = b"", "handshake"
-                self.transport.write(f"<?xml version='1.0'?><stream:stream from='{COMPONENT}' id='1' "
-                                     "xmlns='jabber:component:accept' "
-                                     "xmlns:stream='http://etherx.jabber.org/streams'>".encode())
+                self.transport.write(
+                    f"<?xml version='1.0'?><stream:stream from='{COMPONENT}' id='1' "
+                    "xmlns='jabber:component:accept' "
+                    "xmlns:stream='http://etherx.jabber.org/streams'>".encode()
+                )
         elif self._state == "handshake":
             self._state = "run"
             self.transport.write(b"<handshake/>")
             if self._blast:
-                self.transport.write(b"".join(
-                    xmpp.message(f"s{n % 200}@{COMPONENT}", "x" * 64, f"u{n % 4}@xmpp.test/lab", serial=str(n))
-                    for n in range(self._blast)))
+                self.transport.write(
+                    b"".join(
+                        xmpp.message(f"s{n % 200}@{COMPONENT}", "x" * 64, f"u{n % 4}@xmpp.test/lab", serial=str(n))
+                        for n in range(self._blast)
+                    )
+                )
         else:
             self.last = time.monotonic()
             self.first = self.first or self.last
@@ -118,7 +128,7 @@ def _same(protocol: FakeServer) -> FakeServer:
     return protocol
 
 
-_SLIX = r'''
+_SLIX = r"""
 import asyncio, cProfile, os, pstats, sys, time
 port, mode, uv, count = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "uvloop", int(sys.argv[4])
 if uv:
@@ -175,7 +185,7 @@ async def main():
     await asyncio.sleep(0.3)
     os._exit(0)
 loop.run_until_complete(main())
-'''
+"""
 
 
 async def slixmpp_rates(lab: Lab, python: str, count: int = 10000) -> str:
@@ -188,8 +198,9 @@ async def slixmpp_rates(lab: Lab, python: str, count: int = 10000) -> str:
             fake = FakeServer(count if mode == "receive" else 0)
             listener = await asyncio.get_running_loop().create_server(partial(_same, fake), "127.0.0.1", 0)
             port = listener.sockets[0].getsockname()[1]
-            child = await asyncio.create_subprocess_exec(python, str(script), str(port), mode, loop_name, str(count),
-                                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            child = await asyncio.create_subprocess_exec(
+                python, str(script), str(port), mode, loop_name, str(count), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
             output, _ = await child.communicate()
             listener.close()
             seen = f" ({fake.got} seen by the server)" if mode != "receive" else ""
@@ -198,7 +209,7 @@ async def slixmpp_rates(lab: Lab, python: str, count: int = 10000) -> str:
 
 
 # -- datagrams --------------------------------------------------------------------------------------------------------
-_ECHO = r'''
+_ECHO = r"""
 import asyncio, sys, time
 if sys.argv[1] == "uvloop":
     import uvloop
@@ -212,7 +223,7 @@ async def main():
     await asyncio.sleep(float(sys.argv[3]))
     print(time.process_time())
 asyncio.run(main())
-'''
+"""
 
 
 def udp_echo(python: str, seconds: float = 3.0) -> str:
@@ -253,15 +264,17 @@ def sqlite_commits(where: Path, seconds: float = 2.0) -> str:
             rows, commits, begin, cpu = 0, 0, time.monotonic(), time.process_time()
             while time.monotonic() - begin < seconds:
                 db.execute("begin immediate")
-                db.executemany("insert into m(key,state,at,body) values(?,0,?,?)",
-                               [(f"k{rows + n}", begin, b"x" * 800) for n in range(group)])
+                db.executemany(
+                    "insert into m(key,state,at,body) values(?,0,?,?)", [(f"k{rows + n}", begin, b"x" * 800) for n in range(group)]
+                )
                 db.execute("commit")
                 rows += group
                 commits += 1
             took = time.monotonic() - begin
             cpu = time.process_time() - cpu
-            facts.append(f"group of {group}: {rows / took:.0f} rows/s ({took / commits * 1e3:.2f} ms a commit, "
-                         f"{cpu / rows * 1e6:.0f} us CPU a row)")
+            facts.append(
+                f"group of {group}: {rows / took:.0f} rows/s ({took / commits * 1e3:.2f} ms a commit, {cpu / rows * 1e6:.0f} us CPU a row)"
+            )
             db.close()
     with tempfile.NamedTemporaryFile(dir=where) as file:
         n, begin = 0, time.monotonic()
@@ -273,9 +286,11 @@ def sqlite_commits(where: Path, seconds: float = 2.0) -> str:
 
 
 # -- parsing ----------------------------------------------------------------------------------------------------------
-_REQUEST = (b"MESSAGE sip:u0@xmpp.test SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:15080;branch=z9hG4bK303f6759c1;rport\r\n"
-            b"Max-Forwards: 70\r\nFrom: <sip:s0@kamailio.test>;tag=303f6759c1\r\nTo: <sip:u0@xmpp.test>\r\n"
-            b"Call-ID: 303f6759c1@127.0.0.1\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n" + b"x" * 64)
+_REQUEST = (
+    b"MESSAGE sip:u0@xmpp.test SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:15080;branch=z9hG4bK303f6759c1;rport\r\n"
+    b"Max-Forwards: 70\r\nFrom: <sip:s0@kamailio.test>;tag=303f6759c1\r\nTo: <sip:u0@xmpp.test>\r\n"
+    b"Call-ID: 303f6759c1@127.0.0.1\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n" + b"x" * 64
+)
 
 
 def minimal_translation(count: int = 50000) -> str:
@@ -291,11 +306,13 @@ def minimal_translation(count: int = 50000) -> str:
             name, _, value = line.partition(":")
             headers.setdefault(name.strip().lower(), []).append(value.strip())
         sender = address.search(headers["from"][0])
-        text = body[:int(headers["content-length"][0])].decode("utf-8")
+        text = body[: int(headers["content-length"][0])].decode("utf-8")
         assert sender
         assert method == "MESSAGE"
-        return (f"<message from={quoteattr(sender[1])} to={quoteattr(uri[4:])} type='chat' "
-                f"id={quoteattr(headers['call-id'][0])}><body>{escape(text)}</body></message>").encode()
+        return (
+            f"<message from={quoteattr(sender[1])} to={quoteattr(uri[4:])} type='chat' "
+            f"id={quoteattr(headers['call-id'][0])}><body>{escape(text)}</body></message>"
+        ).encode()
 
     def answer(data: bytes) -> bytes:
         lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
@@ -309,8 +326,10 @@ def minimal_translation(count: int = 50000) -> str:
     for _ in range(count):
         answer(_REQUEST)
     second = time.process_time()
-    return (f"minimal Python translation: parse and serialise {(first - begin) / count * 1e6:.1f} us, "
-            f"compose the 202 {(second - first) / count * 1e6:.1f} us")
+    return (
+        f"minimal Python translation: parse and serialise {(first - begin) / count * 1e6:.1f} us, "
+        f"compose the 202 {(second - first) / count * 1e6:.1f} us"
+    )
 
 
 def main() -> int:
@@ -324,7 +343,10 @@ def main() -> int:
     anchors: dict[str, Callable[[], str]] = {
         "prosody": lambda: asyncio.run(prosody_throughput(lab)),
         "slixmpp": lambda: asyncio.run(slixmpp_rates(lab, options.slix_python)),
-        "udp": lambda: udp_echo(options.slix_python), "sqlite": lambda: sqlite_commits(options.work), "parse": minimal_translation}
+        "udp": lambda: udp_echo(options.slix_python),
+        "sqlite": lambda: sqlite_commits(options.work),
+        "parse": minimal_translation,
+    }
     for name in options.names or anchors:
         print(anchors[name](), flush=True)
     return 0

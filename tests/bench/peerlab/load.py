@@ -4,6 +4,7 @@ Every message carries `m=<run>-<number> t=<when it was due>` in its body, so the
 latency from the text alone. Latency counts from when the message was due, not from when it was written: a sender that
 falls behind makes the figures worse, never better (no coordinated omission).
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -50,8 +51,7 @@ class Outcome:
     @property
     def clean(self) -> bool:
         """Everything arrived once, was answered with 2xx, and the p99 stayed under 250 ms."""
-        return not (self.lost or self.duplicates or self.bounced or self.refused or self.unanswered) \
-            and self.p99 < 250
+        return not (self.lost or self.duplicates or self.bounced or self.refused or self.unanswered) and self.p99 < 250
 
     @property
     def harness_bound(self) -> bool:
@@ -62,8 +62,7 @@ class Outcome:
 class Bench:
     """The two ends, connected around one running gateway."""
 
-    def __init__(self, lab: Lab, gateway: Gateway, transport: str, server: Process, process: Process,
-                 sip_users: int = 200) -> None:
+    def __init__(self, lab: Lab, gateway: Gateway, transport: str, server: Process, process: Process, sip_users: int = 200) -> None:
         self.lab, self.gateway, self.transport = lab, gateway, transport
         self.server, self.process, self.sip_users = server, process, sip_users
         self.sip = SipPeer(transport, lab.uas_host, lab.uas_port)
@@ -74,8 +73,7 @@ class Bench:
         await self.sip.open()
         await self.sip.connect(*self.gateway.target(self.transport))
         for n in range(self.lab.users):
-            self.clients.append(await xmpp.client("127.0.0.1", self.lab.c2s_port, self.lab.xmpp_domain, f"u{n}",
-                                                  self.lab.password))
+            self.clients.append(await xmpp.client("127.0.0.1", self.lab.c2s_port, self.lab.xmpp_domain, f"u{n}", self.lab.password))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -180,23 +178,34 @@ class Bench:
             def send_sip(n: int, due: float) -> None:
                 body = b"m=%s-%d t=%d %s" % (run, n, int(due * 1e9), padding)
                 peer.send(*peer.build(uris[n % len(uris)], senders[n % len(senders)], body))
+
             return send_sip
         clients, jids = self.clients, [self.jid(n).encode() for n in range(self.sip_users)]
 
         def send_xmpp(n: int, due: float) -> None:
             clients[n % len(clients)].write(
                 b"<message to='%s' type='chat' id='%s-%d'><body>m=%s-%d t=%d %s</body></message>"
-                % (jids[n % len(jids)], run, n, run, n, int(due * 1e9), padding))
+                % (jids[n % len(jids)], run, n, run, n, int(due * 1e9), padding)
+            )
+
         return send_xmpp
 
 
-async def highest_clean_rate(bench: Bench, direction: str, seconds: float, say: Callable[[str], None],
-                             start: float = 250, limit: float = 32000, steps: int = 4,
-                             recover: Callable[[], Awaitable[None]] | None = None) -> Outcome | None:
+async def highest_clean_rate(
+    bench: Bench,
+    direction: str,
+    seconds: float,
+    say: Callable[[str], None],
+    start: float = 250,
+    limit: float = 32000,
+    steps: int = 4,
+    recover: Callable[[], Awaitable[None]] | None = None,
+) -> Outcome | None:
     """Double the rate until a run is not clean, then halve the gap `steps` times. Returns the best clean run.
 
     `recover` is called after each run that was not clean, so that a backlog does not spoil the next one.
     """
+
     async def attempt(rate: float) -> Outcome:
         outcome = await bench.run(direction, rate, seconds)
         verdict = "clean" if outcome.clean else f"not clean (lost {outcome.lost}, p99 {outcome.p99:.0f} ms)"

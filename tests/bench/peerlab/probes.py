@@ -3,6 +3,7 @@
 A probe returns one line of facts and judges nothing: what the SIP sender was answered, what the XMPP user got, byte for
 byte, and the other way round. Faults count messages: answered with 2xx, arrived, arrived twice.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -21,10 +22,14 @@ from tests.bench.peerlab.sip import Received
 from tests.peers.process import Process
 
 Starter = Callable[[Lab, Gateway, str], Awaitable[tuple[Process, Process]]]
-CPIM = ("From: <im:s0@example.net>\r\nTo: <im:u0@example.com>\r\nDateTime: 2026-01-02T03:04:05Z\r\nSubject: greeting\r\n\r\n"
-        "Content-Type: text/plain;charset=utf-8\r\n\r\nh\u00e9llo from cpim").encode()
-SIGNED = (b"--b\r\nContent-Type: message/cpim\r\n\r\n" + CPIM + b"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n"
-          b"Content-Transfer-Encoding: binary\r\n\r\n\x30\x82\x00\xff\r\n--b--\r\n")
+CPIM = (
+    "From: <im:s0@example.net>\r\nTo: <im:u0@example.com>\r\nDateTime: 2026-01-02T03:04:05Z\r\nSubject: greeting\r\n\r\n"
+    "Content-Type: text/plain;charset=utf-8\r\n\r\nh\u00e9llo from cpim"
+).encode()
+SIGNED = (
+    b"--b\r\nContent-Type: message/cpim\r\n\r\n" + CPIM + b"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n"
+    b"Content-Transfer-Encoding: binary\r\n\r\n\x30\x82\x00\xff\r\n--b--\r\n"
+)
 RECEIPT_REQUEST = "<request xmlns='urn:xmpp:receipts'/>"
 COMPOSING = b"<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 
@@ -45,12 +50,12 @@ class Probe:
         for link in self.bench.clients:
             link.on_stanza = lambda stanza, _at: self.stanzas.append(stanza) if b"<message" in stanza else None
 
-    async def to_xmpp(self, body: bytes, content_type: str = "text/plain", extra: str = "", uri: str = "",
-                      wait: float = 1.0, limit: float = 3) -> tuple[str, list[bytes]]:
+    async def to_xmpp(
+        self, body: bytes, content_type: str = "text/plain", extra: str = "", uri: str = "", wait: float = 1.0, limit: float = 3
+    ) -> tuple[str, list[bytes]]:
         """Send one MESSAGE; returns the answer's status line, Warning included, and the stanzas that came."""
         self.listen()
-        sent = await self.bench.sip.request(uri or self.bench.request_uri(0), self.bench.sip_uri(0), body, content_type,
-                                            extra, limit)
+        sent = await self.bench.sip.request(uri or self.bench.request_uri(0), self.bench.sip_uri(0), body, content_type, extra, limit)
         await asyncio.sleep(wait)
         answer = sent.response.split(b"\r\n")[0].decode("utf-8", "replace")[8:] if sent.status else "no answer"
         warning = re.search(rb"^Warning:\s*(.*?)\r$", sent.response, re.I | re.M)
@@ -83,20 +88,22 @@ def came_as(requests: list[Received]) -> str:
 
 # -- one message ------------------------------------------------------------------------------------------------------
 async def text_to_xmpp(p: Probe) -> str:
-    answer, stanzas = await p.to_xmpp("h\u00e9llo <&> \"q\" \U0001f600".encode())
-    same = [body_of(s) for s in stanzas] == ["h\u00e9llo <&> \"q\" \U0001f600"]
+    answer, stanzas = await p.to_xmpp('h\u00e9llo <&> "q" \U0001f600'.encode())
+    same = [body_of(s) for s in stanzas] == ['h\u00e9llo <&> "q" \U0001f600']
     return f"{answer}; body {'identical' if same else 'CHANGED'}; {shown(stanzas)}"
 
 
 async def text_to_sip(p: Probe) -> str:
-    text = "h\u00e9llo <&> \"q\" \U0001f600"
+    text = 'h\u00e9llo <&> "q" \U0001f600'
     requests, back = await p.to_sip(xmpp.message(p.jid, text, serial="probe-1", extra="<thread>t-77</thread>"))
     if not requests:
         return f"nothing arrived; back: {shown(back)}"
     r = requests[0]
-    return (f"body {'identical' if r.body.decode() == text else 'CHANGED'}; From {r.header('From')}; To {r.header('To')}; "
-            f"{r.header('Content-Type')}; Contact {r.header('Contact') or 'absent'}; "
-            f"id/thread {'kept' if b't-77' in r.data or b'probe-1' in r.data else 'not carried'}")
+    return (
+        f"body {'identical' if r.body.decode() == text else 'CHANGED'}; From {r.header('From')}; To {r.header('To')}; "
+        f"{r.header('Content-Type')}; Contact {r.header('Contact') or 'absent'}; "
+        f"id/thread {'kept' if b't-77' in r.data or b'probe-1' in r.data else 'not carried'}"
+    )
 
 
 async def cpim_to_xmpp(p: Probe) -> str:
@@ -141,8 +148,9 @@ async def harm_done(p: Probe, sender: str, body: bytes, content_type: str = "tex
     hostile = asyncio.create_task(p.bench.sip.request(p.bench.request_uri(0), sender, body, content_type, limit=3))
     sent = await counting.send_sip(0, 20, 0.02)
     await asyncio.sleep(5)
-    return (f"answered {(await hostile).status or 'nothing'}; shown {[body_of(s) for s in counting.others]}; "
-            + counting.verdict(sent, 20, "20 plain messages right behind it"))
+    return f"answered {(await hostile).status or 'nothing'}; shown {[body_of(s) for s in counting.others]}; " + counting.verdict(
+        sent, 20, "20 plain messages right behind it"
+    )
 
 
 async def long_to_xmpp(p: Probe) -> str:
@@ -218,8 +226,7 @@ async def retransmission(p: Probe) -> str:
         await asyncio.sleep(0.5)
         counts.append(len(p.stanzas))
     p.bench.sip.retransmit = True
-    return (f"stanzas after 3 at once: {counts[0]}; again at +1.5 s: {counts[1]}; again at +9 s (RFC 3261 keeps it for 32 s): "
-            f"{counts[2]}")
+    return f"stanzas after 3 at once: {counts[0]}; again at +1.5 s: {counts[1]}; again at +9 s (RFC 3261 keeps it for 32 s): {counts[2]}"
 
 
 async def slow_sip(p: Probe) -> str:
@@ -235,6 +242,7 @@ async def slow_sip(p: Probe) -> str:
             if len(seen) < 3:
                 return
         keep(data, reply)
+
     p.bench.sip.message_received = third_time  # type: ignore[method-assign]
     requests, back = await p.to_sip(xmpp.message(p.jid, "third time lucky"), wait=4)
     p.bench.sip.message_received = keep  # type: ignore[method-assign]
@@ -257,6 +265,7 @@ class Counting:
                 self.arrived[int(found[1])] += 1
             elif b"<message" in data:
                 self.others.append(data)
+
         self.p.bench.sip.on_request = lambda received: count(received.data)
         for link in self.p.bench.clients:
             link.on_stanza = count
@@ -273,16 +282,17 @@ class Counting:
     def verdict(self, sent: list, number: int, what: str) -> str:  # type: ignore[type-arg]
         accepted = sum(200 <= s.status < 300 for s in sent)
         refused = sum(s.status >= 300 for s in sent)
-        return (f"{what}: {accepted} of {number} answered 2xx, {refused} refused, {number - accepted - refused} unanswered; "
-                f"{len(self.arrived)} arrived, {sum(self.arrived.values()) - len(self.arrived)} twice; "
-                f"accepted and lost: {max(0, accepted - len(self.arrived))}")
+        return (
+            f"{what}: {accepted} of {number} answered 2xx, {refused} refused, {number - accepted - refused} unanswered; "
+            f"{len(self.arrived)} arrived, {sum(self.arrived.values()) - len(self.arrived)} twice; "
+            f"accepted and lost: {max(0, accepted - len(self.arrived))}"
+        )
 
 
 async def reconnect(p: Probe) -> None:
     p.bench.clients.clear()
     for n in range(p.bench.lab.users):
-        p.bench.clients.append(await xmpp.client("127.0.0.1", p.bench.lab.c2s_port, p.bench.lab.xmpp_domain, f"u{n}",
-                                                 p.bench.lab.password))
+        p.bench.clients.append(await xmpp.client("127.0.0.1", p.bench.lab.c2s_port, p.bench.lab.xmpp_domain, f"u{n}", p.bench.lab.password))
 
 
 async def xmpp_server_restart(p: Probe) -> str:
@@ -349,19 +359,45 @@ async def sip_user_away(p: Probe) -> str:
     await asyncio.sleep(12)
     p.bench.sip.message_received = keep  # type: ignore[method-assign]
     await asyncio.sleep(30)
-    return (f"100 XMPP messages while SIP was silent for 12 s: {len(counting.arrived)} arrived later, "
-            f"{sum(counting.arrived.values()) - len(counting.arrived)} twice, {len(errors)} errors to the XMPP sender")
+    return (
+        f"100 XMPP messages while SIP was silent for 12 s: {len(counting.arrived)} arrived later, "
+        f"{sum(counting.arrived.values()) - len(counting.arrived)} twice, {len(errors)} errors to the XMPP sender"
+    )
 
 
-PROBES: dict[str, Callable[[Probe], Awaitable[str]]] = {probe.__name__: probe for probe in (
-    text_to_xmpp, text_to_sip, cpim_to_xmpp, signed_to_xmpp, html_to_xmpp, typing_to_xmpp, long_to_xmpp, long_to_sip,
-    unknown_user, refused_by_sip, chat_state_to_sip, receipt_to_sip, header_injection, spoofed_sender, retransmission,
-    slow_sip, latin1_to_xmpp, control_to_xmpp, nul_to_xmpp, xmpp_server_restart, xmpp_server_dies_under_load, gateway_killed,
-    sip_user_away)}
+PROBES: dict[str, Callable[[Probe], Awaitable[str]]] = {
+    probe.__name__: probe
+    for probe in (
+        text_to_xmpp,
+        text_to_sip,
+        cpim_to_xmpp,
+        signed_to_xmpp,
+        html_to_xmpp,
+        typing_to_xmpp,
+        long_to_xmpp,
+        long_to_sip,
+        unknown_user,
+        refused_by_sip,
+        chat_state_to_sip,
+        receipt_to_sip,
+        header_injection,
+        spoofed_sender,
+        retransmission,
+        slow_sip,
+        latin1_to_xmpp,
+        control_to_xmpp,
+        nul_to_xmpp,
+        xmpp_server_restart,
+        xmpp_server_dies_under_load,
+        gateway_killed,
+        sip_user_away,
+    )
+}
 
 
-async def run_all(lab: Lab, gateway: Gateway, transport: str, started: Starter, say: Callable[[str], None],
-                  wanted: list[str]) -> dict[str, str]:
+async def run_all(
+    lab: Lab, gateway: Gateway, transport: str, started: Starter, say: Callable[[str], None], wanted: list[str]
+) -> dict[str, str]:
     """Every probe (or the wanted ones) against a fresh Prosody and a fresh gateway; one line of facts each."""
     facts: dict[str, str] = {}
     for name, probe in PROBES.items():

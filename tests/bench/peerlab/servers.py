@@ -2,6 +2,7 @@
 
 Every process is started here and ended by its own pid (tests/peers/process.py). Nothing else is touched.
 """
+
 from __future__ import annotations
 
 import os
@@ -38,14 +39,21 @@ class Lab:
 
     def values(self) -> dict[str, object]:
         """What templates and commands may refer to."""
-        return {name: getattr(self, name) for name in (
-            "work", "c2s_port", "component_port", "xmpp_domain", "secret", "uas_host", "uas_port")}
+        return {
+            name: getattr(self, name) for name in ("work", "c2s_port", "component_port", "xmpp_domain", "secret", "uas_host", "uas_port")
+        }
 
 
 def prosody(lab: Lab) -> Prosody:
     """A fresh Prosody with `lab.users` accounts u0, u1 ... and one component per gateway; not started yet."""
-    server = Prosody(lab.work / "prosody", domain=lab.xmpp_domain, users={f"u{n}": lab.password for n in range(lab.users)},
-                     components=dict.fromkeys(lab.components, lab.secret), c2s_port=lab.c2s_port, component_port=lab.component_port)
+    server = Prosody(
+        lab.work / "prosody",
+        domain=lab.xmpp_domain,
+        users={f"u{n}": lab.password for n in range(lab.users)},
+        components=dict.fromkeys(lab.components, lab.secret),
+        c2s_port=lab.c2s_port,
+        component_port=lab.component_port,
+    )
     server.forget()
     return server
 
@@ -72,8 +80,7 @@ class Gateway:
         return host, int(port)
 
     def address(self, template: str, lab: Lab, xmpp_user: str = "", sip_user: str = "") -> str:
-        return template.format(xmpp_user=xmpp_user, xmpp_domain=lab.xmpp_domain, sip_user=sip_user,
-                               component=self.component)
+        return template.format(xmpp_user=xmpp_user, xmpp_domain=lab.xmpp_domain, sip_user=sip_user, component=self.component)
 
     def process(self, lab: Lab, transport: str) -> Process:
         """Its process, not started yet and with nothing kept from earlier; `transport` is how it is to reach the SIP peer."""
@@ -83,12 +90,28 @@ class Gateway:
         where.mkdir(parents=True)
         config = where / self.config
         peers = tree_of("kamailio")
-        values = lab.values() | {"component": self.component, "sip_host": host, "sip_port": port, "uas_transport": transport,
-                                 "gateway_work": where, "config": config, "modules": kamailio.modules(),
-                                 "libraries": peers.library_path} | self.values
+        values = (
+            lab.values()
+            | {
+                "component": self.component,
+                "sip_host": host,
+                "sip_port": port,
+                "uas_transport": transport,
+                "gateway_work": where,
+                "config": config,
+                "modules": kamailio.modules(),
+                "libraries": peers.library_path,
+            }
+            | self.values
+        )
         if self.template:
             source = Path(self.template)
             fill(source if source.is_absolute() else BENCH / source, config, values)
         programs = [str(PROJECT / ".venv" / "bin"), str(Path(sys.executable).parent), peers.path]
-        return Process(shlex.split(self.start.format(**values)), lab.work / f"{self.name}.log", Path(self.cwd) if self.cwd else None,
-                       os.environ | {"PATH": ":".join(programs)}, watched=False)
+        return Process(
+            shlex.split(self.start.format(**values)),
+            lab.work / f"{self.name}.log",
+            Path(self.cwd) if self.cwd else None,
+            os.environ | {"PATH": ":".join(programs)},
+            watched=False,
+        )

@@ -3,6 +3,7 @@
 It does what RFC 3261 section 17 asks of a non-INVITE client over UDP (retransmit at T1, 2*T1 ... up to T2, give up
 after 64*T1), and keeps count of everything, so that loss, duplicates and retransmissions are seen and not hidden.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -92,8 +93,7 @@ class SipPeer(asyncio.DatagramProtocol):
         self._target = (host, port)
         if self.kind == "tcp":
             loop = asyncio.get_running_loop()
-            self._streams = [(await loop.create_connection(lambda: _Stream(self), host, port))[1]
-                             for _ in range(connections)]
+            self._streams = [(await loop.create_connection(lambda: _Stream(self), host, port))[1] for _ in range(connections)]
 
     async def close(self) -> None:
         if self._sweeper:
@@ -107,17 +107,18 @@ class SipPeer(asyncio.DatagramProtocol):
         await asyncio.sleep(0)
 
     # -- sending ------------------------------------------------------------------------------------------------
-    def build(self, request_uri: str, from_uri: str, body: bytes, content_type: str = "text/plain",
-              extra: str = "") -> tuple[bytes, bytes]:
+    def build(self, request_uri: str, from_uri: str, body: bytes, content_type: str = "text/plain", extra: str = "") -> tuple[bytes, bytes]:
         """A MESSAGE request; returns (branch, bytes)."""
         self._serial += 1
         serial = f"{self._serial:x}"
         branch = f"z9hG4bK{serial}"
-        head = (f"MESSAGE {request_uri} SIP/2.0\r\n"
-                f"Via: SIP/2.0/{self.kind.upper()} {self.host}:{self.port};branch={branch};rport\r\n"
-                f"Max-Forwards: 70\r\nFrom: <{from_uri}>;tag={serial}\r\nTo: <{request_uri}>\r\n"
-                f"Call-ID: {serial}@{self.host}\r\nCSeq: 1 MESSAGE\r\n{extra}"
-                f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n")
+        head = (
+            f"MESSAGE {request_uri} SIP/2.0\r\n"
+            f"Via: SIP/2.0/{self.kind.upper()} {self.host}:{self.port};branch={branch};rport\r\n"
+            f"Max-Forwards: 70\r\nFrom: <{from_uri}>;tag={serial}\r\nTo: <{request_uri}>\r\n"
+            f"Call-ID: {serial}@{self.host}\r\nCSeq: 1 MESSAGE\r\n{extra}"
+            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         return branch.encode(), head.encode() + body
 
     def send(self, branch: bytes, data: bytes, future: asyncio.Future[Sent] | None = None) -> Sent:
@@ -128,8 +129,9 @@ class SipPeer(asyncio.DatagramProtocol):
             heapq.heappush(self._timers, (sent.sent_at + T1, branch))
         return sent
 
-    async def request(self, request_uri: str, from_uri: str, body: bytes, content_type: str = "text/plain",
-                      extra: str = "", limit: float = TIMER_F) -> Sent:
+    async def request(
+        self, request_uri: str, from_uri: str, body: bytes, content_type: str = "text/plain", extra: str = "", limit: float = TIMER_F
+    ) -> Sent:
         """Send one MESSAGE and wait for its final answer (status 0 if none came in time)."""
         branch, data = self.build(request_uri, from_uri, body, content_type, extra)
         future: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()

@@ -3,6 +3,7 @@
 Both read the stream by cutting it at top-level end tags instead of parsing XML, because they must never be the slowest
 part of a measurement. That is only sound against a well-behaved server on loopback.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -81,7 +82,7 @@ class Link(asyncio.Protocol):
         now = time.monotonic()
         start = 0
         for found in _STANZA_END.finditer(self._buffer):
-            stanza = bytes(self._buffer[start:found.end()])
+            stanza = bytes(self._buffer[start : found.end()])
             start = found.end()
             self.on_stanza(stanza, now)
         del self._buffer[:start]
@@ -98,8 +99,10 @@ class Link(asyncio.Protocol):
 async def client(host: str, port: int, domain: str, user: str, password: str, resource: str = "lab") -> Link:
     """Log in as user@domain/resource and become available."""
     _, link = await asyncio.get_running_loop().create_connection(Link, host, port)
-    header = (f"<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' "
-              "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
+    header = (
+        f"<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' "
+        "xmlns:stream='http://etherx.jabber.org/streams'>"
+    ).encode()
     link.write(header)
     await link.until(b"</stream:features>")
     plain = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
@@ -107,8 +110,10 @@ async def client(host: str, port: int, domain: str, user: str, password: str, re
     await link.until(b"<success")
     link.write(header)
     await link.until(b"</stream:features>")
-    link.write(b"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
-               b"<resource>" + resource.encode() + b"</resource></bind></iq>")
+    link.write(
+        b"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+        b"<resource>" + resource.encode() + b"</resource></bind></iq>"
+    )
     await link.until(b"</iq>")
     link.write(b"<presence/>")
     return link
@@ -117,8 +122,10 @@ async def client(host: str, port: int, domain: str, user: str, password: str, re
 async def component(host: str, port: int, domain: str, secret: str) -> Link:
     """Attach as an external component (XEP-0114)."""
     _, link = await asyncio.get_running_loop().create_connection(Link, host, port)
-    link.write(f"<?xml version='1.0'?><stream:stream to='{domain}' xmlns='jabber:component:accept' "
-               "xmlns:stream='http://etherx.jabber.org/streams'>".encode())
+    link.write(
+        f"<?xml version='1.0'?><stream:stream to='{domain}' xmlns='jabber:component:accept' "
+        "xmlns:stream='http://etherx.jabber.org/streams'>".encode()
+    )
     opening = await link.until(b"<stream:stream")
     opening = await link.until(b">")
     stream_id = re.search(rb"\bid=['\"]([^'\"]*)", opening)

@@ -112,8 +112,8 @@ def test_id_type_and_thread_stay_out_of_message_cpim() -> None:
         "<x xmlns='urn:x'><body xmlns='jabber:component:accept'>deep</body></x>",
         "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/><message xmlns='jabber:client'"
         " from='romeo@xmpp.example' to='x@y'><body>old</body><subject>old</subject><thread>old</thread></message></forwarded>",
-        "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>copy</body></message>"
-        "</forwarded></received>",
+        "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'>"
+        "<body>copy</body></message></forwarded></received>",
         "<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:component:accept'><body>kept</body>"
         "</message></forwarded></result>",
         "<addresses xmlns='http://jabber.org/protocol/address'><address type='ofrom' jid='romeo@xmpp.example'/></addresses>",

@@ -22,10 +22,10 @@ from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.logs import FLUSH_SECONDS, Lines
 from gateway.relay.desk import Desk
+from gateway.relay.relay import Relay
 from gateway.relay.spellings import KIND
-from gateway.relay.worker import Relay
 from gateway.sip.adapter import SipAdapter
-from gateway.store.writer import Outbox, locked
+from gateway.store.outbox import Outbox, locked
 from gateway.translation import translation
 from gateway.xmpp.component import ComponentCarrier, ComponentLink
 

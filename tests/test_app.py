@@ -22,7 +22,7 @@ from gateway.core.errors import ConfigFault, StoreFault
 from gateway.core.settings import Listener, Settings, SipSettings, XmppSettings
 from gateway.core.tables import read_tables
 from gateway.logs import Lines
-from gateway.store.writer import locked
+from gateway.store.outbox import locked
 from tests.peers import wire
 from tests.peers.process import free_port
 

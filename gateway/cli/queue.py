@@ -160,8 +160,8 @@ def _steer(config: Path, seq: int, verb: str, settlement: Callable[[int], Settle
 def _at_rest(settings: Settings, work: Callable[[SqliteStore], T]) -> T | None:
     """Work on the store of a stopped gateway, under its lock; None where there is no store yet, and none is made."""
     from gateway.app import outbox_file
+    from gateway.store.outbox import locked
     from gateway.store.sqlite import SqliteStore
-    from gateway.store.writer import locked
 
     file = outbox_file(settings)
     if not file.exists():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from gateway.core.envelope import Envelope
 from gateway.core.ports import Answered, Settlement, Store
 
-from .worker import Relay
+from .relay import Relay
 
 
 class Desk:

@@ -32,9 +32,9 @@ from gateway.core.settings import Limits
 from gateway.core.sipfrag import parse_status
 from gateway.relay.desk import Desk
 from gateway.relay.directory import Directory
+from gateway.relay.relay import Relay
 from gateway.relay.spellings import Spellings
-from gateway.relay.worker import Relay
-from gateway.store.writer import Outbox
+from gateway.store.outbox import Outbox
 from tests.store.disk import Disk, disk
 
 EPOCH = 1_770_000_000.0
@@ -263,7 +263,7 @@ def scene(folder: Path, **limits: Any) -> Iterator[Scene]:
     loop = MovedLoop()
     clock = SimpleNamespace(time=lambda: EPOCH + loop.now, monotonic=lambda: loop.now)
     with disk() as broken, pytest.MonkeyPatch.context() as patch:
-        for room in ("relay.worker", "relay.desk", "store.writer"):
+        for room in ("relay.relay", "relay.desk", "store.outbox"):
             patch.setattr(f"gateway.{room}.time", clock)
         it = Scene(folder, broken, loop, Limits(**limits))
         try:

@@ -25,9 +25,9 @@ import asyncio, sys, time
 from pathlib import Path
 from gateway.relay.directory import Directory
 from gateway.relay.spellings import Spellings
-from gateway.relay.worker import Relay
+from gateway.relay.relay import Relay
 from gateway.core.settings import Limits
-from gateway.store.writer import Outbox
+from gateway.store.outbox import Outbox
 from tests.relay.scene import MovedLoop, Side
 
 def resident():

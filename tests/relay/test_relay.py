@@ -407,8 +407,8 @@ def test_what_was_on_its_way_goes_again_after_a_restart_with_the_same_id(tmp_pat
 
 
 def test_more_than_is_held_in_memory_is_read_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.relay.worker._MOST_HELD", 5)
-    monkeypatch.setattr("gateway.relay.worker._READ_AHEAD", 3)
+    monkeypatch.setattr("gateway.relay.relay._MOST_HELD", 5)
+    monkeypatch.setattr("gateway.relay.relay._READ_AHEAD", 3)
     with scene(tmp_path) as it:
         words = [f"{number}" for number in range(30)]
         for word in words:
@@ -425,7 +425,7 @@ def test_more_than_is_held_in_memory_is_read_when_it_is_due(tmp_path: Path, monk
 @pytest.mark.requirement("REL-19")
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_waits_for_a_link_is_not_all_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: bool) -> None:
-    monkeypatch.setattr("gateway.relay.worker._MOST_HELD", 5)
+    monkeypatch.setattr("gateway.relay.relay._MOST_HELD", 5)
     with scene(tmp_path) as it:
         it.sip.up = False
         people = [SipAddress(f"user{number}", "sip.example") for number in range(12)]

@@ -18,7 +18,7 @@ import pytest
 
 from gateway.core.errors import StoreFault
 from gateway.core.ports import Acceptance, Committed, Entry, Recollection, Settlement
-from gateway.store.writer import DEDUPE_SECONDS, Outbox, locked
+from gateway.store.outbox import DEDUPE_SECONDS, Outbox, locked
 from tests.peers.programs import PROJECT
 from tests.store.disk import Disk, disk
 
@@ -41,7 +41,7 @@ class Clock(SimpleNamespace):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("gateway.store.writer.time", clock)
+    monkeypatch.setattr("gateway.store.outbox.time", clock)
     return clock
 
 
@@ -273,7 +273,7 @@ def test_a_second_owner_is_refused_in_this_process_and_in_another(file: Path) ->
             Outbox(file)
         with pytest.raises(StoreFault, match="in use by another"), locked(file.parent):
             pass
-        program = f"from pathlib import Path; from gateway.store.writer import Outbox; Outbox(Path({str(file)!r}))"
+        program = f"from pathlib import Path; from gateway.store.outbox import Outbox; Outbox(Path({str(file)!r}))"
         command = [sys.executable, "-c", program]
         other = await asyncio.to_thread(subprocess.run, command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
         assert other.returncode != 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 
 from .jid import Jid
+from .remember import remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ Address = SipAddress | Jid
 """A home address. Its type says on which side the person lives."""
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def mapped_user(user: str) -> str:
     """Width, lower case and NFC, as UsernameCaseMapped maps (RFC 8265 section 3.3.2), before anything is refused (ADDR-09)."""
     if user.isascii():

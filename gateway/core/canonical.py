@@ -12,6 +12,7 @@ from .domain import ascii_domain
 from .errors import SyntaxFault
 from .jid import unescape_local
 from .mime import Entity
+from .remember import MOST_REMEMBERED
 from .sipfrag import compose_status
 from .text import crlf
 from .uri import im_uri
@@ -65,8 +66,9 @@ def text_message(
     sent_at: POSIX seconds, of which the whole ones are said. subjects: (text, language or ""). language: of the body, goes into
     Content-Language.
     """
-    shape = _text_shape(sender, recipient, int(sent_at), subjects, sender_name) if not subjects else None
-    model = shape or _text_shape.__wrapped__(sender, recipient, int(sent_at), subjects, sender_name)
+    # Subjects are never the same twice, and long names would fill the memory.
+    shape = _text_shape if subjects or len(sender_name) > MOST_REMEMBERED else _known_text_shape
+    model = shape(sender, recipient, int(sent_at), subjects, sender_name)
     head = _language_head(language)
     text = crlf(body)
     content = text.encode()
@@ -74,13 +76,15 @@ def text_message(
     return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
 
 
-@lru_cache(maxsize=4096)
 def _text_shape(sender: Address, recipient: Address, sent_at: int, subjects: tuple[tuple[str, str], ...], sender_name: str) -> CpimMessage:
     """A message without text: its headers are those of every text between the same two people in the same second."""
     name = f"{_formal_name(sender_name)} " if sender_name else ""
     fields = [("From", f"{name}<{address_uri(sender)}>"), ("To", f"<{address_uri(recipient)}>"), ("DateTime", format_rfc3339(sent_at))]
     fields += [(f"Subject;lang={tag}" if tag else "Subject", subject) for subject, tag in subjects]
     return compose(fields, _language_head(""))
+
+
+_known_text_shape = lru_cache(maxsize=4096)(_text_shape)
 
 
 @lru_cache(maxsize=256)

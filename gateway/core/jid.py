@@ -8,9 +8,11 @@ from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from precis_i18n import get_profile
+from precis_i18n.profile import Profile
 
 from .domain import unicode_domain
 from .errors import SyntaxFault
+from .remember import remembered
 
 _LOCAL_PROFILE = get_profile("UsernameCaseMapped")
 _RESOURCE_PROFILE = get_profile("OpaqueString")
@@ -20,6 +22,10 @@ _NOT_IN_LOCAL = frozenset("\"&'/:<>@ ")
 _MOST_OCTETS = 1023
 _MOST_READ_CHARS = 4 * _MOST_OCTETS
 """Longer than this, no part can shrink to its limit by being enforced, and enforcing takes microseconds a character (REL-28)."""
+
+_CONTEXTUAL = re.compile("[\u00b7\u0375\u05f3\u05f4\u0660-\u0669\u06f0-\u06f9\u200c\u200d\u30fb\uff65]")
+_MOST_CONTEXTUAL = 64
+"""Each of these has the whole text searched (RFC 5892 appendix A); no name has so many, and a thousand take a second (REL-28)."""
 
 _ESCAPES = {" ": r"\20", '"': r"\22", "&": r"\26", "'": r"\27", "/": r"\2f", ":": r"\3a", "<": r"\3c", ">": r"\3e", "@": r"\40"}
 _TO_ESCAPE = re.compile(r"[ \"&'/:<>@]")
@@ -58,7 +64,7 @@ class Jid:
         return f"{bare}/{self.resource}" if self.resource else bare
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _parse(text: str) -> Jid:
     rest, slash, resource = text.partition("/")
     local, at, domain = rest.partition("@")
@@ -76,18 +82,12 @@ def _enforced_domain(domain: str) -> str:
     return name
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def enforced_local(local: str) -> str:
     """A localpart in its enforced form (UsernameCaseMapped without the nine characters, RFC 7622 section 3.3). Raises SyntaxFault."""
     if len(local) > _MOST_READ_CHARS:
         raise SyntaxFault("JID localpart too long", section="RFC 7622 section 3.3")
-    if _PLAIN_LOCAL.fullmatch(local):
-        enforced = local
-    else:
-        try:
-            enforced = _LOCAL_PROFILE.enforce(local)
-        except UnicodeEncodeError as error:
-            raise SyntaxFault(f"Bad JID localpart ({error.reason})", section="RFC 7622 section 3.3") from None
+    enforced = local if _PLAIN_LOCAL.fullmatch(local) else _enforced(_LOCAL_PROFILE, local, "localpart", "RFC 7622 section 3.3")
     if _NOT_IN_LOCAL & set(enforced):
         raise SyntaxFault("Character not allowed in a JID localpart", section="RFC 7622 section 3.3.1")
     if len(enforced.encode()) > _MOST_OCTETS:
@@ -98,16 +98,21 @@ def enforced_local(local: str) -> str:
 def _enforced_resource(resource: str) -> str:
     if len(resource) > _MOST_READ_CHARS:
         raise SyntaxFault("JID resource too long", section="RFC 7622 section 3.4")
-    if _PLAIN_RESOURCE.fullmatch(resource):
-        enforced = resource
-    else:
-        try:
-            enforced = _RESOURCE_PROFILE.enforce(resource)
-        except UnicodeEncodeError as error:
-            raise SyntaxFault(f"Bad JID resource ({error.reason})", section="RFC 7622 section 3.4") from None
+    enforced = (
+        resource if _PLAIN_RESOURCE.fullmatch(resource) else _enforced(_RESOURCE_PROFILE, resource, "resource", "RFC 7622 section 3.4")
+    )
     if len(enforced.encode()) > _MOST_OCTETS:
         raise SyntaxFault("JID resource too long", section="RFC 7622 section 3.4")
     return enforced
+
+
+def _enforced(profile: Profile, text: str, part: str, section: str) -> str:
+    if len(_CONTEXTUAL.findall(text)) > _MOST_CONTEXTUAL:
+        raise SyntaxFault(f"Bad JID {part} (too many characters that depend on others)", section=section)
+    try:
+        return str(profile.enforce(text))
+    except UnicodeEncodeError as error:
+        raise SyntaxFault(f"Bad JID {part} ({error.reason})", section=section) from None
 
 
 def escape_local(text: str) -> str:

@@ -21,6 +21,8 @@ _NOT_IN_REASON = re.compile(r"[\"#%<>\[\\\]^`{|}]")
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+"
 _CALL_ID = re.compile(rf"{_WORD}(?:@{_WORD})?")
 _CSEQ = re.compile(r"[0-9]{1,10}[ \t]+[A-Za-z0-9\-.!%*_+`'~]+")
+_INSIDE = re.compile(r'"(?:[^"\\]|\\.)*+"|<[^>]*+>')
+"""A quoted display name, and a URI in brackets: parameters in there are not those of the header."""
 _TAG = re.compile(r";[ \t]*tag[ \t]*=", re.I)
 _COMPACT = {"i": "call-id", "f": "from", "t": "to", "l": "content-length"}
 _ONCE = ("from", "to", "call-id", "cseq", "date", "content-length")
@@ -107,7 +109,7 @@ def _holds(name: str, value: str) -> bool:
     if name == "cseq":
         return _CSEQ.fullmatch(value) is not None
     if name in ("from", "to"):
-        return bool(value) and "<>" not in value and len(_TAG.findall(value)) < 2
+        return bool(value) and "<>" not in value and len(_TAG.findall(_INSIDE.sub("", value))) < 2
     if name == "date":
         parse_sip_date(value)
     return _NAME.fullmatch(name) is not None

@@ -9,6 +9,7 @@ from gateway.core.address import Address, SipAddress
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.ports import Parties, Peer
+from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
 from gateway.core.uri import Uri
 
@@ -52,7 +53,8 @@ class Guard:
 
     def from_sip(self, peer: Peer, sender: Uri, target: Uri) -> Parties:
         """Who writes to whom. The sender comes first: who may not send learns nothing about who exists (SEC-40)."""
-        return self._known_from_sip(peer.domains, sender, target)
+        known = self._known_from_sip if max(len(sender.text), len(target.text)) <= MOST_REMEMBERED else self._from_sip
+        return known(peer.domains, sender, target)
 
     def _from_sip(self, domains: frozenset[str] | None, sender: Uri, target: Uri) -> Parties:
         home = self._speaker(domains, sender)
@@ -68,7 +70,7 @@ class Guard:
             raise Refusal("target-malformed", str(fault)) from None
         if not isinstance(recipient, Jid):
             raise Refusal("target-unknown")
-        return recipient, device
+        return recipient, _resource(recipient, device)
 
     def _speaker(self, domains: frozenset[str] | None, sender: Uri) -> SipAddress:
         try:
@@ -110,6 +112,14 @@ class Guard:
 
 def _within(version: int, network: IPv4Network | IPv6Network) -> bool:
     return version == network.version
+
+
+def _resource(recipient: Jid, device: str) -> str:
+    """A device as the resource that it is on the XMPP side; one that can be none reaches the bare JID (ADDR-13)."""
+    try:
+        return recipient.with_resource(device).resource
+    except SyntaxFault:
+        return ""
 
 
 def _device(sender: Uri) -> str:

@@ -7,7 +7,7 @@ wait, so that a retry never lets a later message pass (REL-17); another destinat
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.envelope import Envelope
@@ -20,7 +20,7 @@ _JITTER = 0.2
 _EXPIRED = Outcome(Verdict.FAILED, 480, "The message expired before it could be delivered")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Message:
     """One message from its acceptance to its end; what a carrier gets as a Delivery.
 
@@ -90,12 +90,12 @@ class Lane:
         at = next((at for at, other in enumerate(self.waiting) if other.seq > message.seq), len(self.waiting))
         self.waiting.insert(at, message)
 
-    def expired(self, wall: float) -> Iterator[Message]:
+    def expired(self, wall: float) -> list[Message]:
         """Take out what waits and has expired."""
         late = [message for message in self.waiting if message.expires_at <= wall]
-        for message in late:
-            self.waiting.remove(message)
-            yield message
+        if late:
+            self.waiting = deque(message for message in self.waiting if message.expires_at > wall)
+        return late
 
 
 def backoff(attempts: int, retry_after: float | None, chance: float) -> float:

@@ -37,6 +37,7 @@ _SPREAD_LANES = 500
 _MOST_VOLATILE = 16
 _LINK_DOWN = Outcome(Verdict.FAILED, 480, "The link to the other side is down")
 _UNREADABLE = "the stored record is damaged"
+_UNSENDABLE = "it cannot be sent: see the log"
 
 log = structlog.get_logger("relay")
 
@@ -147,8 +148,7 @@ class Relay:
         self._telling.add(key)
 
         def recalled(facts: str) -> None:
-            told = report.late_failure(facts, failure, secrets.token_hex(8), time.time()) if facts else None
-            message = self._own(told, forgets=key) if told else None
+            message = self._told(lambda: report.late_failure(facts, failure, secrets.token_hex(8), time.time()), key) if facts else None
             if message is None:
                 self._telling.discard(key)
                 log.info("error for no known message", status=failure.status)
@@ -173,12 +173,21 @@ class Relay:
         if keeper.messages >= limits.queue_messages or keeper.octets >= limits.queue_octets:
             raise Refusal("queue-full")
 
-    def _own(self, envelope: Envelope, forgets: int = 0) -> Message | None:
-        """A message of the gateway's own, ready to be kept; None when even that cannot be said on the other side (it is logged)."""
+    def _told(self, tell: Callable[[], Envelope | None], forgets: int = 0) -> Message | None:
+        """A failure message, ready to be kept; None when nobody is to be told, or it cannot be said (it is logged).
+
+        Whatever goes wrong with it, the message that it is about comes to its end.
+        """
         try:
+            envelope = tell()
+            if envelope is None:
+                return None
             message = self._intake.message(envelope, forgets=forgets)
         except Refusal as refusal:
-            log.warning("cannot tell the sender", trace_id=envelope.trace_id, reason=str(refusal))
+            log.warning("cannot tell the sender", reason=str(refusal))
+            return None
+        except Exception:
+            log.exception("cannot tell the sender")
             return None
         self._lane_of(message).coming += 1
         return message
@@ -251,8 +260,7 @@ class Relay:
                 self._rest(lane)
                 return
             lane.waiting.popleft()
-            lane.flying[head.seq] = head
-            lane.carrier.send(cast("Delivery", head))
+            self._send(lane, head)
         if lane.waiting:
             if lane.due_at > now:
                 self._alarms.set(lane)
@@ -261,6 +269,15 @@ class Relay:
             if lane.volatile:
                 self._send_volatile(lane)
             self._forget_idle(lane)
+
+    def _send(self, lane: Lane, message: Message) -> None:
+        lane.flying[message.seq] = message
+        try:
+            lane.carrier.send(cast("Delivery", message))
+        except Exception:
+            log.exception("cannot be sent", seq=message.seq)
+            if lane.flying.pop(message.seq, None):
+                self.park(message, lane.key, _UNSENDABLE)
 
     def _ended(self, message: Message, outcome: Outcome) -> None:
         """A carrier says what became of one try."""
@@ -294,7 +311,8 @@ class Relay:
         message.repeat = outcome.verdict is Verdict.UNKNOWN
         if not message.repeat:
             message.number = self._store.number()
-        delay = backoff(message.attempts, outcome.retry_after, random.random())  # noqa: S311 - spreads load, hides nothing
+        pause = min(outcome.retry_after or 0.0, _MOST_DUE_SECONDS)
+        delay = backoff(message.attempts, pause, random.random())  # noqa: S311 - spreads load, hides nothing
         lane.put_back(message)
         lane.due_at = self._loop.time() + delay
         self.counters["retried"] += 1
@@ -308,8 +326,7 @@ class Relay:
         self.counters["failed"] += 1
         log_fate("failed", message, status=outcome.status, reason=outcome.reason)
         self._release(message)
-        told = report.failure(envelope, outcome, secrets.token_hex(8), time.time())
-        follow_up = self._own(told) if told else None
+        follow_up = self._told(lambda: report.failure(envelope, outcome, secrets.token_hex(8), time.time()))
         self._keeper.postpone(Settlement(message.seq, follow_up=follow_up.acceptance if follow_up else None), follow_up)
 
     def park(self, message: Message, lane: str, reason: str) -> None:
@@ -412,26 +429,42 @@ class Relay:
             lane.due_at = self._loop.time() + _RETRY_READ_SECONDS
             self._alarms.set(lane)
             return
+        moved: dict[str, Lane] = {}
         for seq, record in records:
             message = wanted.pop(seq)
-            try:
-                message.envelope = Envelope.from_cpim(record)
-                message.parcel = lane.carrier.translate(message.envelope, message.number)
-            except SyntaxFault:
+            if not self._is_readable(lane, message, record):
                 lane.waiting.remove(message)
-                self.park(message, lane.key, _UNREADABLE)
-            except Refusal as refusal:
-                # It could be said when it was taken; the configuration has changed since.
+                continue
+            self._held += 1
+            place = self._lane_of(message)
+            if place is not lane:
+                # The configuration has changed since it was taken.
                 lane.waiting.remove(message)
-                self._fail(message, Outcome(Verdict.FAILED, 500, refusal.detail or refusal.key))
-            else:
-                self._held += 1
+                place.put_back(message)
+                moved[place.key] = place
         for message in wanted.values():
             lane.waiting.remove(message)  # somebody has dropped it meanwhile
-        self.pump(lane)
+        for each in (*moved.values(), lane):
+            self.pump(each)
+
+    def _is_readable(self, lane: Lane, message: Message, record: bytes) -> bool:
+        """Whether a record could be made a message again; else it has failed, or is put aside."""
+        try:
+            message.envelope = Envelope.from_cpim(record)
+            message.parcel = self._carrier(message.envelope).translate(message.envelope, message.number)
+        except Refusal as refusal:
+            # It could be said when it was taken; the configuration has changed since.
+            self._fail(message, Outcome(Verdict.FAILED, 500, refusal.detail or refusal.key))
+        except SyntaxFault:
+            self.park(message, lane.key, _UNREADABLE)
+        except Exception:
+            log.exception("cannot be translated", seq=message.seq)
+            self.park(message, lane.key, _UNSENDABLE)
+        return message.parcel is not None
 
     def _sweep_expired(self) -> None:
         """What has expired is told in time, even behind a head that waits (REL-29)."""
+        self._sweep_handle = self._loop.call_later(_EXPIRY_SWEEP_SECONDS, self._sweep_expired)
         wall = time.time()
         for lane in list(self.lanes.values()):
             late = [] if lane.loading else list(lane.expired(wall))
@@ -442,7 +475,6 @@ class Relay:
             if unread:
                 self._fail_unread(lane, unread)
             self._forget_idle(lane)
-        self._sweep_handle = self._loop.call_later(_EXPIRY_SWEEP_SECONDS, self._sweep_expired)
 
     def _fail_unread(self, lane: Lane, late: dict[int, Message]) -> None:
         def read(records: Sequence[tuple[int, bytes]] | None) -> None:

@@ -73,6 +73,8 @@ CASES: list[tuple[Callable[[str], object], str]] = [
     (Jid.parse, fill("\\20", "", "@h")),
     (Jid.parse, fill("é", "", "@h")),
     (Jid.parse, fill("a ", "h/", "\x00")),
+    *((Jid.parse, f"{before}{ch * 2550}{after}") for ch in "\u0660\u06f0\u30fb\u00b7" for before, after in (("h/", ""), ("", "\u30ab@h"))),
+    (Jid.parse, "h/" + "\u0660" * 64 + "é" * 4000),
     (unescape_local, fill("\\5c")),
     (unescape_local, fill("\\")),
     (jid_from_xmpp_uri, fill("%40", "xmpp:", "@h")),

@@ -186,3 +186,13 @@ def test_any_octets_are_a_fragment_or_a_syntax_fault(body: bytes) -> None:
         return
     assert 100 <= found.status <= 699
     assert not has_control(found.reason)
+
+
+@pytest.mark.parametrize("to", ["<sip:a;tag=1@x.y;tag=2>", '"; tag=1; tag=2" <tel:+1;tag=a;tag=b>;tag=3', "<sip:a@b>;tag=1"])
+def test_a_tag_inside_brackets_or_quotes_is_none_of_the_header(to: str) -> None:
+    assert parse_status(compose_status(404, "Not Found", (("To", to),))).status == 404
+
+
+def test_two_tags_behind_the_brackets_are_refused() -> None:
+    with pytest.raises(SyntaxFault):
+        parse_status(b"SIP/2.0 404 Not Found\r\nTo: <sip:a@b>;tag=1;tag=2\r\n")

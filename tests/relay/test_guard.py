@@ -212,3 +212,30 @@ def test_a_paired_sip_user_is_reached_under_the_jid_of_the_pair() -> None:
     found = GUARD.from_xmpp("sip.example", Jid.parse("mira@xmpp.example"), Jid.parse("tomas@sip.example"))
     assert found.recipient == SipAddress("Tomas.B", "sip.example")
     assert found.sender == Jid("mira", "xmpp.example")
+
+
+@pytest.mark.requirement("SEC-15", "REL-01")
+@pytest.mark.parametrize(
+    ("gr", "device"),
+    [
+        ("desk", "desk"),
+        ("%C2%A0x%C2%A0", "\u0020x\u0020".strip()),
+        ("%E2%80%8B", ""),
+        ("a" * 1100, ""),
+        ("%E1%84%80", ""),
+        ("caf%C3%A9", "café"),
+    ],
+)
+def test_a_device_is_a_resource_that_can_be_kept_or_none(gr: str, device: str) -> None:
+    parties = GUARD.from_sip(TRUSTED, ROMEO, Uri.parse(f"sip:juliet@xmpp.example;gr={gr}"))
+    assert isinstance(parties.recipient, Jid)
+    written = f"{parties.recipient}/{parties.recipient_device}" if parties.recipient_device else str(parties.recipient)
+    assert Jid.parse(written).resource == parties.recipient_device
+    assert parties.recipient_device.strip() == device
+
+
+def test_long_uris_do_not_stay_in_memory() -> None:
+    guard = Guard(SETTINGS, GUARD.directory)
+    for number in range(20):
+        assert guard.from_sip(TRUSTED, Uri.parse(f"sip:romeo@sip.example;x={number}{'y' * 15000}"), JULIET).sender == ROMEO.address
+    assert guard._known_from_sip.cache_info().currsize == 0

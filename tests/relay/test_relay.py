@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.core.address import SipAddress
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
-from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Scene, scene
+from gateway.relay import report
+from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Scene, Side, scene
 
 LATER = Outcome(Verdict.LATER, 480, "Not now")
 UNKNOWN = Outcome(Verdict.UNKNOWN, 408, "No answer")
@@ -509,3 +511,85 @@ def test_lanes_are_forgotten_when_they_are_empty(tmp_path: Path) -> None:
         it.move(6.0)
         assert it.relay.lanes == {}
         assert it.relay.counters == {"accepted": 4, "delivered": 2, "failed": 1, "retried": 0, "refused": 0, "parked": 1}
+
+
+# -- what must not be lost by an error in our own work -------------------------------------------------------------------
+def broken(*_: object, **__: object) -> Any:
+    raise ValueError("a bug")
+
+
+@pytest.mark.requirement("REL-18")
+def test_a_report_that_cannot_be_made_lets_the_message_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.offer("two")
+        monkeypatch.setattr(report, "failure", broken)
+        it.answer(it.sip, FAILED)
+        assert it.sip.texts == ["one", "two"]
+        it.answer(it.sip)
+        assert it.kept == 0
+
+
+@pytest.mark.requirement("REL-18", "REL-29")
+def test_a_report_that_cannot_be_made_does_not_stop_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        it.sip.up = False
+        it.offer("one", expires_in=2.0)
+        it.offer("two", to=TOMAS, expires_in=20.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(report, "failure", broken)
+            it.move(10.0)
+        assert it.kept == 1
+        it.move(20.0)
+        assert it.xmpp.texts == ["report 480"]
+
+
+@pytest.mark.requirement("REL-18")
+def test_a_message_that_the_carrier_cannot_bear_is_put_aside_and_the_lane_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        with monkeypatch.context() as patch:
+            patch.setattr(it.sip, "send", broken)
+            assert it.offer("one").is_kept
+        it.offer("two")
+        assert it.sip.texts == ["two"]
+        assert [str(row["state"]).partition(":")[0] for row in it.desk.queue()] == ["parked"]
+
+
+@pytest.mark.requirement("REL-18")
+def test_a_record_that_can_no_longer_be_translated_is_put_aside_and_the_lane_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scene(tmp_path) as it:
+        it.sip.up = False
+        it.offer("one")
+        it.offer("two")
+        translate = Side.translate
+        monkeypatch.setattr(Side, "translate", lambda side, what, number: broken() if number == 1 else translate(side, what, number))
+        it.restart()
+        assert it.sip.texts == ["two"]
+
+
+@pytest.mark.requirement("REL-17")
+def test_a_message_whose_lane_has_another_name_after_a_restart_ends_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        it.sip.up = False
+        for word in WORDS[:3]:
+            it.offer(word)
+        translate = Side.translate
+        monkeypatch.setattr(Side, "translate", lambda side, *about: translate(side, *about)._replace(lane="sip elsewhere"))
+        it.restart()
+        it.answer_all(it.sip)
+        assert it.sip.texts == WORDS[:3]
+        it.restart()
+        assert it.kept == 0
+        it.move(10.0)
+        assert it.relay.lanes == {}
+
+
+@pytest.mark.requirement("REL-10", "REL-16")
+def test_nobody_is_held_for_more_than_an_hour_by_one_answer(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.answer(it.sip, Outcome(Verdict.LATER, 486, "Busy", retry_after=4294967295.0))
+        it.move(3601.0)
+        assert it.sip.texts == ["one", "one"]

@@ -57,5 +57,5 @@ def test_the_defaults_are_those_of_the_example(section: str, defaults: dict[str,
 
 def test_what_else_is_in_force_where_nothing_is_said() -> None:
     found = settings()
-    assert (found.sip.accepted_status, found.sip.trusted, found.xmpp.pager_type, found.xmpp.plain) == (202, (), "", False)
+    assert (found.sip.accepted_status, found.sip.trusted, found.xmpp.pager_type, found.xmpp.inline_secret) == (202, (), "", False)
     assert (found.peers, found.routes, found.admin, found.digest) == ((), (), None, None)

@@ -12,13 +12,14 @@ from functools import lru_cache
 import idna
 
 from .errors import SyntaxFault
+from .remember import remembered
 
 _LABELS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _MOST_OCTETS = 255
 _MOST_LABEL_OCTETS = 63
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def ascii_domain(text: str) -> str:
     """The SIP spelling of a domain: lower case, A-labels, no root dot; address literals in RFC 5952 form, IPv6 in brackets.
 
@@ -43,7 +44,7 @@ def ascii_domain(text: str) -> str:
     return name
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def unicode_domain(text: str) -> str:
     """The JID spelling of a domain: as `ascii_domain`, with every valid A-label shown as its U-label.
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 from .address import SipAddress
 from .domain import ascii_domain
 from .errors import SyntaxFault
+from .remember import remembered
 
 _HEX = r"%[0-9A-Fa-f]{2}"
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
@@ -32,7 +33,6 @@ _HOST_BOUND = ("sip", "sips")
 _MAILBOX_BOUND = ("im", "pres")
 _STANDING = ("transport", "user", "ttl", "method", "maddr")
 _MOST_PORT = 65_535
-_MOST_REMEMBERED_OCTETS = 512
 
 USER_SAFE = "-_.!~*'()&=+$,;?/"
 """What may stand raw in the user part of a SIP URI beside letters and digits (RFC 3261 section 25.1)."""
@@ -65,7 +65,7 @@ class Uri:
         >>> Uri.parse("SIP:a%40b:pw@H:5070;gr=x").user
         'a%40b'
         """
-        return _parse(text) if len(text) <= _MOST_REMEMBERED_OCTETS else _parse.__wrapped__(text)
+        return _parse(text)
 
     def param(self, name: str) -> str | None:
         """The raw value of a parameter ("" for one without a value); None when it is absent."""
@@ -102,7 +102,7 @@ class Uri:
         return _header_set(self.headers) == _header_set(other.headers)
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def _parse(text: str) -> Uri:
     found = _SCHEME.fullmatch(text)
     if not found:

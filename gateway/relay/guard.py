@@ -16,6 +16,8 @@ from gateway.core.uri import Uri
 from .directory import Directory
 
 _REMEMBERED, _REMEMBERED_PAIRS = 1024, 4096
+_MOST_DEVICE = 1023
+"""Octets of a URI whose device is shown on the other side, as a resource of at most so many."""
 
 
 class Guard:
@@ -125,6 +127,6 @@ def _resource(recipient: Jid, device: str) -> str:
 def _device(sender: Uri) -> str:
     """The sender's device; one that cannot be read is none, it is not worth a refusal (ADDR-13)."""
     try:
-        return sender.device
+        return sender.device if len(sender.text) <= _MOST_DEVICE else ""
     except SyntaxFault:
         return ""

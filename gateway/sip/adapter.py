@@ -23,20 +23,25 @@ from gateway.core.tables import Tables
 from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
-from .endpoint import TRYING_AFTER_SECONDS, Endpoint, ServerTransaction
+from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
 from .flow import Flow
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Response
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
 from .uas import Uas
+from .writer import PHRASES
 
 MOST_PENDING = 4096
 """Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
+_UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
+_BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
 _AVOID_SECONDS, _MOST_AVOID_SECONDS, _MOST_AVOIDED = 30.0, 300.0, 1024
+_MOST_HOLD_SECONDS = 600.0
+"""The most that a message waits of our own accord (REL-10); a hop that asks for more gets the next message then."""
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
 
 log = structlog.get_logger("sip")
@@ -152,10 +157,21 @@ class SipAdapter:
 
     def lost(self, flow: Flow) -> None:
         """What was sent on this flow and is not answered has an unknown fate (TXN-24)."""
-        if self._early is not None:
-            return
-        for transaction in self._endpoint.clients.flow_lost(Flow(flow.transport, "", flow.host, flow.port)):
+        for transaction in self._lost(flow):
             self._finish(transaction, _CONNECTION_LOST)
+
+    def unreachable(self, flow: Flow) -> None:
+        """What was sent on this flow has not arrived, unless an earlier copy of it has (TXN-24)."""
+        for transaction in self._lost(flow):
+            is_first = transaction.copies == 1 and not cast("_Attempt", transaction.user).repeat
+            self._finish(transaction, _UNREACHABLE if is_first else _CONNECTION_LOST)
+
+    def _lost(self, flow: Flow) -> list[ClientTransaction[Flow]]:
+        return self._endpoint.clients.flow_lost(Flow(flow.transport, "", flow.host, flow.port)) if self._early is None else []
+
+    def owes(self, flow: Flow) -> bool:
+        """Whether a request that came on this flow waits for its answer."""
+        return self._early is not None or self._endpoint.owes(flow)
 
     def _trusts(self, flow: Flow) -> bool:
         try:
@@ -168,13 +184,21 @@ class SipAdapter:
     def _arrived(self, transaction: ServerTransaction) -> None:
         """A new request: refuse it, answer it, or offer it."""
         try:
+            self._decide(transaction)
+        except Exception:
+            # A defect of ours: its sender is told, and no transaction is left hanging.
+            log.exception("cannot take a request", side="sip", call_id=transaction.request.call_id, peer=str(transaction.flow))
+            self._endpoint.answer(transaction, _BROKEN, transaction.arrived, remember=True)
+        self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
+
+    def _decide(self, transaction: ServerTransaction) -> None:
+        try:
             self._take(transaction)
         except Refusal as refusal:
             self._refuse(transaction, refusal)
         except BadMessage as fault:
             self._endpoint.forget(transaction)
             self._endpoint.bad(fault, transaction.flow)
-        self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
 
     def _take(self, transaction: ServerTransaction) -> None:
         request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
@@ -196,7 +220,11 @@ class SipAdapter:
             self._accept(transaction, remember=True)
         else:
             self._offered.add(key)
-            self._sink.offer(envelope, partial(self._answered, transaction, key), (transaction.key, key))
+            try:
+                self._sink.offer(envelope, partial(self._answered, transaction, key), (transaction.key, key))
+            except Exception:
+                self._offered.discard(key)
+                raise
 
     def _is_known(self, transaction: ServerTransaction, message_key: int) -> bool:
         """Whether this message was kept before: it is answered as it was then, and not kept again (MSG-19).
@@ -310,8 +338,8 @@ class SipAdapter:
         """
         delivery, targets, repeat = cast("_Attempt", transaction.user)
         is_unknown = outcome.verdict is Verdict.UNKNOWN
-        if is_unknown or outcome.status == _UNAVAILABLE:
-            self._avoid(targets[0], outcome.retry_after or 0)
+        if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
+            self._avoid(targets[0], min(outcome.retry_after or 0, _MOST_HOLD_SECONDS))
             if len(targets) > 1 and outcome is not _TIMED_OUT:
                 self._request(delivery, targets[1:], repeat=repeat or is_unknown)
                 return
@@ -332,6 +360,7 @@ class SipAdapter:
         return self._codec.read_response(response)
 
     def _hold(self, gate: str, seconds: float) -> None:
+        seconds = min(seconds, _MOST_HOLD_SECONDS)
         self._hop(gate).held_until = self._loop.time() + seconds
         self._loop.call_later(seconds + 0.01, self._sink.link_up, gate)
 

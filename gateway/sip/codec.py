@@ -19,6 +19,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
@@ -40,6 +41,8 @@ _ENCODED_THREAD = "xmpp-thread."
 _REMEMBERED = 4096
 _MOST_CSEQ = 2**31
 _MOST_REASON = 128
+_MOST_QUOTED = 128
+_MOST_TARGET = 256
 _TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
@@ -109,14 +112,11 @@ class SipCodec:
         if is_cpim:
             message = self._read_cpim(request.body)
         elif content_type is None or content_type.essence == "text/plain":
-            text = self._text(request)
             subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
-            if not text and not subject:
-                return None
             message = text_message(
                 parties.sender,
                 parties.recipient,
-                text,
+                self._text(request),
                 _sent_at(request, now),
                 subjects=((subject, ""),) if subject else (),
                 language=(request.content_language or "") if "content-language" in request.index else "",
@@ -124,6 +124,8 @@ class SipCodec:
             )
         else:
             raise Refusal("type-unsupported")
+        if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
+            return None
         origin = RequestOrigin(request.from_.uri_text, request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
         return Envelope(
             id=(_message_id(message) if is_cpim else "") or stanza_id(request),
@@ -203,34 +205,51 @@ class SipCodec:
         return self._draft(self._ends_of(envelope), envelope, number, transport)
 
     def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str) -> Draft:
-        call_id = self._call_id(envelope)
-        # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
-        from_tag = self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ))
         content_type, body = self._body(envelope, ends.rule)
-        octets = writer.request(
+        extra = tuple(self._extra(envelope, content_type))
+        if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
+            raise Refusal("too-large-for-sip")
+        octets = self._request(ends, envelope, number, transport, extra, body)
+        over = len(octets) - MOST_REQUEST_OCTETS
+        if over > 0 and envelope.about:
+            # Better a report without its last words than none (FRAG-40).
+            octets = self._request(ends, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
+        return Draft(octets, number, transport)
+
+    def _request(self, ends: _Ends, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes) -> bytes:
+        call_id = self._call_id(envelope)
+        return writer.request(
             "MESSAGE",
             ends.target,
             via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
             from_=ends.from_,
-            from_tag=from_tag,
+            # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
+            from_tag=self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ)),
             to=ends.to,
             call_id=call_id,
             cseq=number % _MOST_CSEQ,
-            extra=tuple(self._extra(envelope, content_type)),
+            extra=extra,
             body=body,
         )
-        return Draft(octets, number, transport)
 
     def _ends_of(self, envelope: Envelope) -> _Ends:
         about = envelope.about
         if isinstance(about, RequestOrigin):
-            # A report comes from the gateway's own name, never from whom it is about (FRAG-40).
-            return self._made_ends(f"sip:{self._settings.name}", about.from_uri)
+            # A report comes from the gateway's own name, never from whom it is about, and goes to the address alone of whom the From named:
+            # what else stood in that URI would send it elsewhere, or be another request (FRAG-40; RFC 3261 section 19.1.5).
+            return self._made_ends(f"sip:{self._settings.name}", self._addressee(envelope))
         home = self._names.sip_of(envelope.recipient)
         if self._spellings and isinstance(envelope.sender, Jid):
             user = self._spellings.spelling(home, envelope.sender)
             home = home if user == home.user else SipAddress(user, home.domain)
-        return self._ends(envelope.sender, envelope.sender_device, home, envelope.recipient_device)
+        ends = (envelope.sender, envelope.sender_device, home, envelope.recipient_device)
+        return self._ends(*ends) if sum(len(str(part)) for part in ends) <= MOST_REMEMBERED else self._find_ends(*ends)
+
+    def _addressee(self, report: Envelope) -> str:
+        """The URI of whom a report is for; without the device where that would take the room of the text."""
+        home = self._names.sip_of(report.recipient)
+        target = sip_uri(home, report.recipient_device if self._settings.route(home.domain).gr else "")
+        return target if len(target) <= _MOST_TARGET else sip_uri(home)
 
     def _find_ends(self, sender: Address, sender_device: str, home: SipAddress, device: str) -> _Ends:
         gr = self._settings.route(home.domain).gr
@@ -283,13 +302,23 @@ class SipCodec:
     def _report(self, envelope: Envelope, fragment: Fragment) -> str:
         """What a person reads when a message did not arrive (FRAG-40): whom it was for, the status and the reason."""
         about = envelope.about
-        whom = about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender)
-        reason = one_line(fragment.reason)
+        whom = _short(about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender))
+        reason = _short(one_line(fragment.reason))
         phrase = writer.PHRASES.get(fragment.status, "")
         why = f"{fragment.status} {phrase}".strip() + (f" ({reason})" if reason and reason != phrase else "")
         moved = fragment.header("Contact") or ""
-        where = f"; the new address is {moved.removeprefix('<').removesuffix('>')}" if moved else ""
+        where = f"; the new address is {_short(moved.removeprefix('<').removesuffix('>'))}" if moved else ""
         return f"Your message to {whom} could not be delivered: {why}{where}"
+
+
+def _short(text: str) -> str:
+    """What a report quotes, so short that what it says itself has room."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+def _cut(text: bytes, octets: int) -> bytes:
+    """The beginning of a UTF-8 text, in whole characters."""
+    return text[:octets].decode("utf-8", "ignore").encode()
 
 
 def transport_of(rule: RouteRule) -> str:

@@ -252,6 +252,10 @@ class Endpoint:
                 return flow
         return Flow(flow.transport, flow.local, flow.host, via.port or 5060, flow.connection)
 
+    def owes(self, flow: Flow) -> bool:
+        """Whether a request that came on this flow waits for its answer."""
+        return any(each.flow == flow for each in self._pending.values())
+
     # -- requests of our own -------------------------------------------------------------------------------------------
     @staticmethod
     def branch() -> str:

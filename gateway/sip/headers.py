@@ -5,20 +5,17 @@ Parsers take text in which folding is undone and no white space is left at the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from gateway.core.domain import ascii_domain
 from gateway.core.errors import SyntaxFault
+from gateway.core.remember import remembered
 from gateway.core.uri import Uri
 
 from . import grammar
 from .names import title as title
-
-K = TypeVar("K", str, bytes)
-V = TypeVar("V")
 
 Params = Mapping[str, str]
 """Parameters in order: lower-case name -> value without its quotes, empty for one without a value. Never changed."""
@@ -29,17 +26,6 @@ MOST_CSEQ = 2**31 - 1
 MOST_HOPS = 255
 _MOST_PORT = 65_535
 _MOST_LENGTH = 10**10 - 1
-_MOST_REMEMBERED = 256
-
-
-def remembered(entries: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
-    """Make a pure parser remember its last results. Long texts are read anew, so that nobody can fill memory with them."""
-
-    def wrap(parse: Callable[[K], V]) -> Callable[[K], V]:
-        cached = lru_cache(maxsize=entries)(parse)
-        return lambda text: cached(text) if len(text) <= _MOST_REMEMBERED else parse(text)
-
-    return wrap
 
 
 def split_list(text: str) -> list[str]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from gateway.core.errors import SyntaxFault
 from gateway.core.mime import ContentType
+from gateway.core.remember import remembered
 from gateway.core.uri import Uri
 
 from . import grammar
-from .headers import CSeq, Via, call_id, hops, known_party, party, remembered, split_vias
+from .headers import CSeq, Via, call_id, hops, known_party, party, split_vias
 from .names import KNOWN, name_of, title
 from .section import BadMessage, Headers, Index, Lines, MethodMismatch, View, index_lines
 
@@ -86,7 +87,7 @@ class Request(Headers):
         _check(self, limits)
         _check_request(self)
         branch = self.top_via.params.get("branch")
-        if branch is not None and branch.lower() in _NO_BRANCH:
+        if branch is not None and (branch.lower() in _NO_BRANCH or not grammar.TOKEN.fullmatch(branch)):
             raise self.fault("Bad Via branch")
         if self.cseq.method != self.method:
             raise MethodMismatch("CSeq method mismatch", 400, self, self.method)
@@ -236,9 +237,17 @@ def _unended(data: bytes, limits: Limits) -> BadMessage:
 @remembered(2048)
 def _request_uri(text: str) -> Uri:
     uri = Uri.parse(text)
-    if uri.scheme in _HOST_SCHEMES and ("?" in text.rpartition("@")[2] or uri.param("method") is not None):
+    if _is_request(uri):
         raise SyntaxFault("Bad Request-URI", section="RFC 3261 section 19.1.1")
     return uri
+
+
+def _is_request(uri: Uri) -> bool:
+    """Whether a URI says which request to make, by headers or a method: no Request-URI and no From does (RFC 3261 table 1)."""
+    text = uri.text
+    if uri.scheme not in _HOST_SCHEMES or not (uri.params or "?" in text):
+        return False
+    return "?" in text.rpartition("@")[2] or uri.param("method") is not None
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------

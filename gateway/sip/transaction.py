@@ -39,13 +39,14 @@ class ClientState(Enum):
 
 
 class ClientTransaction(Generic[F]):
-    """One request on its way. flow: where it was sent. user: what its end is told to, opaque here."""
+    """One request on its way. flow: where it was sent. copies: how many times. user: what its end is told to, opaque here."""
 
-    __slots__ = ("branch", "flow", "interval", "method", "octets", "reliable", "started", "state", "user")
+    __slots__ = ("branch", "copies", "flow", "interval", "method", "octets", "reliable", "started", "state", "user")
 
     def __init__(self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, interval: float, user: object) -> None:
         self.branch, self.method, self.octets, self.flow, self.reliable = branch, method, octets, flow, reliable
         self.started, self.interval, self.user = now, interval, user
+        self.copies = 1
         self.state = ClientState.TRYING
 
 
@@ -105,6 +106,7 @@ class ClientTransactions(Generic[F]):
                     continue
                 doubled = min(transaction.interval * 2, self._timers.t2)
                 transaction.interval = self._timers.t2 if transaction.state is ClientState.PROCEEDING else doubled
+                transaction.copies += 1
                 self._arm(transaction, now)
                 self._send(transaction.octets, transaction.flow)
 

@@ -23,6 +23,8 @@ from .message import BadMessage
 
 HEADER_SECONDS, MESSAGE_SECONDS, IDLE_SECONDS = 10.0, 30.0, 300.0
 CONNECT_SECONDS = 5.0
+HALF_CLOSED_SECONDS = 32.0
+"""As long as a request may wait for its answer (64*T1)."""
 MOST_CONNECTIONS, MOST_CONNECTIONS_OF_SOURCE = 512, 32
 _SOCKET_BUFFER = 4 * 1024 * 1024
 _MOST_WRITE_BUFFER = 1024 * 1024
@@ -52,7 +54,13 @@ class Receiver(Protocol):
         """A stream that cannot be read on; it is closed behind the answer."""
 
     def lost(self, flow: Flow) -> None:
-        """A connection is gone, could not be made, or a datagram could not be delivered."""
+        """A connection is gone: whether what was sent last has arrived is not known."""
+
+    def unreachable(self, flow: Flow) -> None:
+        """A connection could not be made, or a datagram not be delivered: it has not arrived."""
+
+    def owes(self, flow: Flow) -> bool:
+        """Whether something that came on this flow waits for its answer."""
 
 
 class Transports:
@@ -123,7 +131,7 @@ class Transports:
             if datagrams is not None:
                 datagrams.send(octets, flow.host, flow.port)
             else:
-                asyncio.get_running_loop().call_soon(self._receiver.lost, flow)
+                asyncio.get_running_loop().call_soon(self._receiver.unreachable, flow)
             return
         stream = self._connections.get(flow.connection) or self._outgoing.get((flow.host, flow.port))
         if stream is None or stream.closing:
@@ -204,14 +212,14 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._transport.sendto(octets, (host, port))
             if not self._failed:
                 return
-        self._loop.call_soon(self._receiver.lost, Flow("udp", self.local, host, port))
+        self._loop.call_soon(self._receiver.unreachable, Flow("udp", self.local, host, port))
 
     def error_received(self, exc: Exception) -> None:
         self._failed = True
         log.debug("datagram error", reason=str(exc))
         if sys.platform == "linux":
             for host, port in set(self._unreachable()):
-                self._loop.call_soon(self._receiver.lost, Flow("udp", self.local, host, port))
+                self._loop.call_soon(self._receiver.unreachable, Flow("udp", self.local, host, port))
 
     def _unreachable(self) -> Iterator[tuple[str, int]]:
         """Where datagrams could not be delivered, as the kernel was told by ICMP; the queue must be emptied (ip(7))."""
@@ -243,6 +251,7 @@ class _Stream(asyncio.Protocol):
         self._framer = StreamFramer()
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._begun_at = self._loop.time()
+        self._ended_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
@@ -275,6 +284,14 @@ class _Stream(asyncio.Protocol):
         if was_idle:
             self._begun_at = now
 
+    def eof_received(self) -> bool:
+        """The peer will send no more. He may still read: what he waits for goes back to him here (RFC 3261 section 18.2.2).
+
+        A connection of our own is of no use any more: no answer comes on it.
+        """
+        self._ended_at = self._loop.time()
+        return self.incoming and self._receiver.owes(self.flow)
+
     def write(self, octets: bytes) -> None:
         """Send, or keep until the connection is made."""
         if self._transport is None:
@@ -288,21 +305,25 @@ class _Stream(asyncio.Protocol):
             self._transport.abort()
 
     def close_if_late(self, now: float) -> None:
-        """SEC-37: 10 s for a header section and for a farewell, 30 s for a message, 300 s of silence."""
+        """SEC-37: 10 s for a header section and for a farewell, 30 s for a message, 300 s of silence.
+
+        A peer that has stopped sending is let go as soon as he has his answers, or after 32 s.
+        """
         if self.closing and self._transport and now - self._begun_at > HEADER_SECONDS:
             self._transport.abort()
         state = self._framer.state
         late = (state == "headers" and now - self._begun_at > HEADER_SECONDS) or (
             state == "body" and now - self._begun_at > MESSAGE_SECONDS
         )
-        if late or now - self._heard_at > IDLE_SECONDS:
+        has_ended = now >= self._ended_at and (now - self._ended_at > HALF_CLOSED_SECONDS or not self._receiver.owes(self.flow))
+        if late or has_ended or now - self._heard_at > IDLE_SECONDS:
             self.close()
 
     def failed(self) -> None:
         """The connection could not be made."""
         self.closing = True
         self._transports.leave(self)
-        self._receiver.lost(self.target)
+        self._receiver.unreachable(self.target)
 
     def close(self) -> None:
         """Send what is buffered, then close; for a peer that does not read, `close_if_late` makes an end."""

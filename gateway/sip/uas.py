@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.ports import Peer, Policy
+from gateway.core.remember import remembered
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.uri import Uri
@@ -61,7 +61,12 @@ class Uas:
         """The digest by which a message is known on another branch: recipient, sender, From tag, Call-ID, CSeq number (MSG-19)."""
         tag = (request.from_.tag or "").encode()
         return digest(
-            self._secret, _who(request.request_uri), _who(request.from_.uri), tag, request.call_id.encode(), b"%d" % request.cseq.number
+            self._secret,
+            _who(request.request_uri.text),
+            _who(request.from_.uri.text),
+            tag,
+            request.call_id.encode(),
+            b"%d" % request.cseq.number,
         )
 
     def options(self, request: Request) -> Answer:
@@ -138,9 +143,10 @@ def _sender(party: NameAddr) -> Uri:
         return party.uri
 
 
-@lru_cache(maxsize=4096)
-def _who(uri: Uri) -> bytes:
+@remembered(4096)
+def _who(uri_text: str) -> bytes:
     """Whom a URI denotes, in a form that is the same however it is spelled."""
+    uri = Uri.parse(uri_text)
     try:
         return str(uri.address.normal).encode() if uri.host else uri.text.encode()
     except SyntaxFault:

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from gateway.core.domain import ascii_domain
 from gateway.core.errors import SyntaxFault
+from gateway.core.remember import MOST_REMEMBERED, remembered
 from gateway.core.uri import Uri
 
 from . import grammar
@@ -199,13 +200,22 @@ def _is_host(sent: str, host: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=512)
 def _status_line(status: int, reason: str) -> bytes:
-    return f"SIP/2.0 {status:03} {reason_phrase(reason)}".encode()
+    return b"SIP/2.0 %03d " % status + _reason(reason)
+
+
+@remembered(512)
+def _reason(text: str) -> bytes:
+    return reason_phrase(text).encode()
+
+
+def _start(method: str, request_uri: str, transport: str, sent_by: str) -> bytes:
+    make = _known_start if len(request_uri) <= MOST_REMEMBERED else _known_start.__wrapped__
+    return make(method, request_uri, transport, sent_by)
 
 
 @lru_cache(maxsize=1024)
-def _start(method: str, request_uri: str, transport: str, sent_by: str) -> bytes:
+def _known_start(method: str, request_uri: str, transport: str, sent_by: str) -> bytes:
     """Request-Line and Via up to its branch: what all requests to one target have in common."""
     if not _SENT_BY.fullmatch(sent_by):
         raise SyntaxFault("Bad sent-by", section="RFC 3261 section 25.1")
@@ -213,14 +223,18 @@ def _start(method: str, request_uri: str, transport: str, sent_by: str) -> bytes
     return line + b"\r\nVia: SIP/2.0/%b %b;branch=" % (_token("transport", transport), sent_by.encode())
 
 
-@lru_cache(maxsize=1024)
 def _row(name: str, value: str) -> bytes:
+    return _known_row(name, value) if len(value) <= MOST_REMEMBERED else _known_row.__wrapped__(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _known_row(name: str, value: str) -> bytes:
     if canonical(name) in _OWN:
         raise SyntaxFault(f"{name} is written by the writer alone", section="SEC-19")
     return b"\r\n%b: %b" % (_token("header name", name), _text(value).strip(" \t").encode())
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def _address(text: str) -> bytes:
     NameAddr.parse(_text(text))
     return text.encode()

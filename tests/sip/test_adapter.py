@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pytest
 import uvloop
@@ -22,7 +22,9 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule, Settings
 from gateway.sip import adapter as adapter_module
 from gateway.sip import endpoint as endpoint_module
+from gateway.sip import transport as transport_module
 from gateway.sip.adapter import SipAdapter
+from gateway.sip.flow import Flow
 from gateway.sip.locate import NotFoundError, Target
 from gateway.sip.transaction import Timers
 from tests.bridge import Bridge, bridge
@@ -272,6 +274,58 @@ def test_a_refusal_for_now_stays_the_answer_of_its_transaction() -> None:
             it.sink.verdict = None
             assert await romeo.ask(it, request()) == first
             assert len(it.sink.offered) == 1
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-04", "SIP-70")
+@pytest.mark.parametrize("mark", ["\\\1", "\ufffe"])
+def test_a_branch_that_is_no_token_is_answered_and_the_message_may_come_again(mark: str) -> None:
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            via = f'SIP/2.0/UDP 127.0.0.1:5070;rport;branch="z9hG4bKab{mark}"'
+            assert (await romeo.ask(it, request(via=via))).startswith(b"SIP/2.0 400 Bad Via branch\r\n")
+            assert it.adapter._endpoint._pending == {}
+            assert status(await romeo.ask(it, request())) == 202
+
+    run(talk)
+
+
+@pytest.mark.requirement("SIP-84")
+def test_a_defect_of_ours_is_answered_with_500_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a defect")
+
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            with monkeypatch.context() as change:
+                change.setattr(it.sink, "offer", broken)
+                first = await romeo.ask(it, request())
+                assert first.startswith(b"SIP/2.0 500 Server Internal Error\r\n")
+                change.setattr(it.adapter, "_refuse", broken)
+                assert status(await romeo.ask(it, request(branch="z9hG4bK-2", max_forwards="0"))) == 500
+            assert it.adapter._endpoint._pending == {}
+            assert it.adapter._offered == set()
+            assert await romeo.ask(it, request()) == first
+            assert status(await romeo.ask(it, request(branch="z9hG4bK-3"))) == 202
+
+    run(talk)
+
+
+@pytest.mark.requirement("SIP-65")
+def test_an_answer_goes_back_on_a_connection_whose_peer_has_stopped_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "_SWEEP_SECONDS", 0.01)
+
+    async def talk() -> None:
+        async with both(sink=Notes(waits=True)) as (it, _):
+            reader, writer = await asyncio.open_connection(*it.address("tcp"))
+            writer.write(request(transport="TCP"))
+            writer.write_eof()
+            await until(lambda: it.sink.open)
+            await asyncio.sleep(0.05)
+            it.sink.decide(it.sink.open[0])
+            assert status(await asyncio.wait_for(reader.read(), LIMIT)) == 202  # and then the end
+            writer.close()
 
     run(talk)
 
@@ -549,6 +603,31 @@ def test_retry_after_is_told_and_a_503_holds_the_whole_hop(code: int, held: bool
     run(talk)
 
 
+@pytest.mark.requirement("REL-10", "MSG-49")
+def test_a_hop_is_held_for_10_minutes_at_most() -> None:
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            delivery = it.send()
+            romeo.reply(response(await romeo.came.next(LIMIT), 503, "Later", retry_after="4294967295"))
+            await ended(delivery)
+            clock = it.adapter._loop
+            for seconds, is_ready in ((598, False), (601, True)):
+                it.adapter._loop = cast("asyncio.AbstractEventLoop", Clock(clock.time() + seconds))
+                assert it.adapter.ready(delivery.parcel.gate, retry=False) is is_ready
+            it.adapter._loop = clock
+
+    run(talk)
+
+
+class Clock(NamedTuple):
+    """A loop that only tells the time."""
+
+    at: float
+
+    def time(self) -> float:
+        return self.at
+
+
 @pytest.mark.requirement("SIP-105")
 def test_a_503_without_retry_after_holds_nothing() -> None:
     async def talk() -> None:
@@ -593,8 +672,25 @@ def test_a_dead_hop_is_known_at_once(transport: str, kind: int) -> None:
             assert not any(each.outcomes for each in tries)  # never inside `send`
             for each in tries:
                 outcome = await ended(each, 1)
-                assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, 408)
+                assert (outcome.verdict, outcome.status) == (Verdict.LATER, 408)
+            # An earlier copy may have arrived, wherever this one did not.
+            outcome = await ended(it.send(repeat=True), 1)
+            assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, 408)
             assert len(it.adapter._endpoint.clients) == 0
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-24", "SIP-108")
+@pytest.mark.parametrize(("copies", "verdict"), [(1, Verdict.LATER), (2, Verdict.UNKNOWN)])
+def test_a_hop_that_goes_away_leaves_open_what_became_of_an_earlier_copy(copies: int, verdict: Verdict) -> None:
+    async def talk() -> None:
+        async with both(timers=Timers(t1=0.02)) as (it, romeo):
+            delivery = it.send()
+            for _ in range(copies):
+                await romeo.came.next(LIMIT)
+            it.adapter.unreachable(Flow("udp", it.codec.sent_by["udp"], "127.0.0.1", romeo.port))
+            assert (await ended(delivery)).verdict is verdict
 
     run(talk)
 
@@ -743,15 +839,20 @@ def test_when_every_target_says_503_it_is_later_and_the_hop_is_held(monkeypatch:
 
 
 @pytest.mark.requirement("DNS-08", "TXN-24", "SIP-106")
-@pytest.mark.parametrize("code", [200, 482])
-def test_when_a_target_is_dead_the_next_gets_it_at_once_and_482_means_that_it_came(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "repeat", "verdict"),
+    [(200, False, Verdict.DELIVERED), (482, False, Verdict.FAILED), (482, True, Verdict.DELIVERED)],
+)
+def test_when_a_target_is_dead_the_next_gets_it_at_once(monkeypatch: pytest.MonkeyPatch, code: int, repeat: bool, verdict: Verdict) -> None:
+    """And 482 does not say that a copy came before, when none can have come."""
+
     async def talk() -> None:
         async with two_targets(monkeypatch) as (it, first, second):
             first.transport.abort()
             await settled()
-            delivery = it.send()
+            delivery = it.send(repeat=repeat)
             second.reply(response(await second.came.next(LIMIT), code, "Well"))
-            assert await ended(delivery, 1) == DELIVERED
+            assert (await ended(delivery, 1)).verdict is verdict
 
     run(talk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -17,9 +18,11 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.ports import Parties
 from gateway.core.settings import RouteRule
+from gateway.sip import writer
 from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id, transport_of
 from gateway.sip.message import Request, parse
-from tests.sip.rig import JULIET, ROMEO, codec, header, headers, param, request, settings
+from gateway.sip.uas import Uas
+from tests.sip.rig import JULIET, ROMEO, SECRET, codec, guard, header, headers, param, request, settings, tables
 from tests.sip.sample import read
 
 NOW = 1_770_000_000.0
@@ -109,6 +112,16 @@ def cpim(extra: bytes = b"", content_type: bytes = b"text/plain; charset=utf-8")
 
 def test_message_cpim_stays_as_it_came() -> None:
     assert envelope(cpim(b"X-Odd:  1 \r\n")).message.raw == CPIM % (b"X-Odd:  1 \r\n", b"text/plain; charset=utf-8")
+
+
+@pytest.mark.requirement("MSG-32")
+def test_message_cpim_without_text_has_nothing_to_deliver_but_its_subject() -> None:
+    def empty(extra: bytes = b"") -> bytes:
+        return request(body=(CPIM % (extra, b"text/plain")).removesuffix(b"hello"), content_type="message/cpim")
+
+    for extra in (b"", b"Subject: \r\n", b"Subject: \\t\r\n"):
+        assert CODEC.read(read(empty(extra)), PARTIES, "p", "t", NOW) is None
+    assert envelope(empty(b"Subject: Only this\r\n")).message.subjects == (("Only this", ""),)
 
 
 def test_the_message_id_of_imdn_is_the_id_if_it_is_a_token() -> None:
@@ -231,6 +244,35 @@ def test_a_message_has_at_most_1300_octets() -> None:
 
 
 @pytest.mark.requirement("SIP-90")
+def test_what_cannot_fit_is_refused_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "request", None)
+    for large in (letter(subject="x" * 1301), letter("x" * 1301), letter("x" * 650, subject="x" * 651)):
+        with pytest.raises(Refusal) as refused:
+            CODEC.write(large, 5)
+        assert refused.value.key == "too-large-for-sip"
+
+
+def test_what_is_long_is_not_remembered() -> None:
+    """Nobody fills memory with subjects, URIs, devices and reasons of his choice."""
+    by = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    uas = Uas(guard(settings()), by, tables(), settings(), SECRET, frozenset())
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            text = f"{number:015000}"
+            written(letter(subject=text), by=by)
+            written(replace(letter(), sender_device=text[-300:]), by=by)
+            uas.message_key(read(request(**{"from": f"<sip:romeo@sip.example;x={text}>;tag=1"})))
+            uri, via = f"sip:romeo@sip.example;x={text}", ("UDP", "gw.example", "z9hG4bK1")
+            writer.request("MESSAGE", uri, via=via, from_=f"<{uri}>", from_tag="t", to=f"<{uri}>", call_id="c", cseq=1)
+            writer.response(read(request()), 400, text, to_tag="t", extra=(("Warning", f'399 h "{text}"'),))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert by._ends.cache_info().currsize == 1
+
+
+@pytest.mark.requirement("SIP-90")
 def test_more_needs_a_route_that_allows_it_and_a_transport_that_suits() -> None:
     large = letter("x" * 3000)
     over_tcp = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
@@ -265,13 +307,58 @@ def test_a_route_may_ask_for_message_cpim() -> None:
     assert octets.partition(b"\r\n\r\n")[2] == message.message.raw
 
 
-def test_a_report_comes_from_the_gateway_and_says_what_failed() -> None:
-    about = RequestOrigin("sip:Romeo@sip.example;x=1", "sip:juliet@xmpp.example", "call-1", "1 MESSAGE")
-    failure = failure_message(Jid("juliet", "xmpp.example"), SipAddress("romeo", "sip.example"), NOW, 404, "no such\r\nuser")
-    octets = written(replace(letter(), message=failure, about=about))
-    assert octets.startswith(b"MESSAGE sip:Romeo@sip.example;x=1 SIP/2.0\r\n")
+def report(user: str = "Romeo", device: str = "", reason: str = "no such\r\nuser", **about: str) -> Envelope:
+    """What tells a SIP user that his message to juliet failed. about: what the failed request said."""
+    author, addressee = SipAddress(user, "sip.example"), Jid("juliet", "xmpp.example")
+    origin = RequestOrigin(about.get("from_uri", f"sip:{user}@sip.example"), about.get("to_uri", JULIET), "call-1", "1 MESSAGE")
+    moved = (("Contact", f"<{about['contact']}>"),) if "contact" in about else ()
+    failure = failure_message(addressee, author, NOW, 404, reason, moved)
+    return replace(letter(thread=""), sender=addressee, recipient=author, recipient_device=device, message=failure, about=origin)
+
+
+@pytest.mark.requirement("FRAG-40")
+@pytest.mark.parametrize("more", ["", ":5070;maddr=192.0.2.9;transport=tcp;lr;x=1", ";method=INVITE?Route=%3Csip:evil%3E"])
+@pytest.mark.parametrize("user", ["sip:Romeo", "sips:Romeo", "im:Romeo", "sip:Romeo:hush"])
+def test_a_report_comes_from_the_gateway_goes_to_the_address_of_the_sender_and_says_what_failed(user: str, more: str) -> None:
+    octets = written(report(from_uri=f"{user}@sip.example{more}"))
+    assert octets.startswith(b"MESSAGE sip:Romeo@sip.example SIP/2.0\r\n")
+    assert header(octets, "To") == "<sip:Romeo@sip.example>"
     assert header(octets, "From").startswith("<sip:gw.example>;tag=")
     assert octets.partition(b"\r\n\r\n")[2].startswith(b"Your message to sip:juliet@xmpp.example could not be delivered: 404 Not Found (")
+
+
+@pytest.mark.requirement("FRAG-40")
+def test_a_report_goes_to_the_device_that_sent() -> None:
+    assert written(report(device="desk phone")).startswith(b"MESSAGE sip:Romeo@sip.example;gr=desk%20phone SIP/2.0\r\n")
+
+
+@pytest.mark.requirement("FRAG-40", "SIP-90")
+@pytest.mark.parametrize(
+    "long",
+    [
+        {"reason": "no " * 2000},
+        {"to_uri": f"sip:{'x' * 3000}@xmpp.example"},
+        {"from_uri": f"sip:Romeo@sip.example;x={'x' * 3000}"},
+        {"contact": f"sip:{'x' * 3000}@xmpp.example"},
+        {"device": "x" * 1000},
+        {"user": "x" * 400},
+        {
+            "reason": "\U0001f600" * 500,
+            "to_uri": f"sip:{'x' * 900}@h",
+            "contact": f"sip:{'x' * 900}@h",
+            "device": "x" * 200,
+            "user": "y" * 300,
+        },
+    ],
+)
+def test_no_report_is_lost_for_its_size(long: dict[str, str]) -> None:
+    octets = written(report(**long))
+    assert len(octets) <= 1300
+    sip = parse(octets)
+    assert isinstance(sip, Request)
+    sip.check()
+    assert b"could not be delivered: 404 Not Found" in sip.body
+    sip.body.decode()
 
 
 @pytest.mark.requirement("SIP-100", "SIP-32")

@@ -444,9 +444,27 @@ def test_what_is_no_utf_8(row: bytes, said: str) -> None:
 
 
 @pytest.mark.requirement("SIP-60", "TXN-04")
-@pytest.mark.parametrize("branch", ["branch=z9hG4bK", "branch=Z9HG4BK", "branch"])
-def test_a_branch_that_names_nothing(branch: str) -> None:
+@pytest.mark.parametrize(
+    "branch",
+    ["branch=z9hG4bK", "branch=Z9HG4BK", "branch", "branch=[::1]", 'branch="z9hG4bKab\\\1"', 'branch="z9hG4bKab\ufffe"',
+     'branch="z9hG4bKa b"', 'branch="1\\\1"'],
+)  # fmt: skip
+def test_a_branch_that_names_nothing_or_is_no_token(branch: str) -> None:
     assert verdict(changed(via=f"SIP/2.0/UDP client.example.org;{branch};rport")) == "400 Bad Via branch"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:juliet@client.example.org?Route=x",
+        "sips:juliet@client.example.org;method=INVITE",
+        "sip:juliet?x;method=y@client.example.org;x=1",
+        "mailto:juliet@client.example.org?subject=x",
+    ],
+)
+def test_what_a_from_should_not_hold_is_let_pass(uri: str) -> None:
+    """RFC 3261 section 19.1.1: disallowed components are ignored. Nothing is ever sent to this URI."""
+    assert verdict(changed(**{"from": f"<{uri}>;tag=t1"})) == "ok"
 
 
 def test_old_peers_have_no_branch_and_no_tag() -> None:

@@ -35,12 +35,15 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 class Mailbox:
-    """A Receiver that keeps what comes. answer: what every message gets back on its flow."""
+    """A Receiver that keeps what comes. gone: what was lost or cannot be reached. owing: what it says of every flow."""
+
+    owing = False
 
     def __init__(self) -> None:
         self.messages: Inbox[tuple[bytes, Flow]] = Inbox()
         self.bad: Inbox[tuple[BadMessage, Flow]] = Inbox()
         self.gone: Inbox[Flow] = Inbox()
+        self.unreached: list[Flow] = []
         self.transports = Transports((Listener("udp", "127.0.0.1", 0), Listener("tcp", "127.0.0.1", 0)), self)
 
     def received(self, data: bytes, flow: Flow) -> None:
@@ -52,6 +55,13 @@ class Mailbox:
 
     def lost(self, flow: Flow) -> None:
         self.gone.put(flow)
+
+    def unreachable(self, flow: Flow) -> None:
+        self.unreached.append(flow)
+        self.gone.put(flow)
+
+    def owes(self, flow: Flow) -> bool:
+        return self.owing
 
     def port(self, transport: str) -> int:
         return int(self.transports.local[transport].rpartition(":")[2])
@@ -158,6 +168,7 @@ def test_it_is_told_too_when_nothing_else_is_sent(run: Run) -> None:
             assert (await it.gone.next()).port == port
             it.transports.send(MESSAGE, Flow("udp", "", "127.0.0.1", port))
             assert (await it.gone.next()).port == port
+            assert {flow.port for flow in it.unreached} == {port}
 
     run(talk())
 
@@ -227,6 +238,47 @@ def test_a_stream_that_cannot_be_read_on_is_answered_and_closed(run: Run) -> Non
                 assert await eof(reader) == b"SIP/2.0 400 Bad\r\n\r\n"
                 writer.close()
             assert it.messages.waiting == []
+
+    run(talk())
+
+
+@pytest.mark.requirement("SIP-65")
+@pytest.mark.parametrize("limit", [30.0, 0.05])
+def test_who_stops_sending_still_gets_his_answers_for_a_while(run: Run, monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
+    monkeypatch.setattr(transport_module, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(transport_module, "HALF_CLOSED_SECONDS", limit)
+
+    async def talk() -> None:
+        async with mailbox() as it:
+            it.owing = True
+            reader, writer = await it.connect()
+            writer.write(MESSAGE)
+            writer.write_eof()
+            _, flow = await it.messages.next()
+            if limit < 1:
+                assert await eof(reader) == b""
+            else:
+                await asyncio.sleep(0.05)
+                it.transports.send(b"answer", Flow("tcp", "", flow.host, 5060, flow.connection))
+                assert await asyncio.wait_for(reader.readexactly(6), LIMIT) == b"answer"
+                it.owing = False
+                assert await eof(reader) == b""
+            assert await it.gone.next() == flow
+            writer.close()
+
+    run(talk())
+
+
+def test_who_stops_sending_and_waits_for_nothing_is_let_go_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "_SWEEP_SECONDS", 1000.0)
+
+    async def talk() -> None:
+        async with mailbox() as it:
+            reader, writer = await it.connect()
+            writer.write(MESSAGE)
+            writer.write_eof()
+            assert await eof(reader) == b""
+            writer.close()
 
     run(talk())
 
@@ -439,6 +491,7 @@ def test_a_connection_that_cannot_be_made_is_told_at_once(run: Run) -> None:
             hop = Flow("tcp", "", "127.0.0.1", dead_port(socket.SOCK_STREAM))
             it.transports.send(b"one", hop)
             assert await it.gone.next() == hop
+            assert it.unreached == [hop]
             assert it.transports._outgoing == {}
 
     run(talk())
@@ -450,8 +503,10 @@ def test_a_connection_that_breaks_is_told_and_made_anew_when_needed(run: Run) ->
         async with mailbox() as it, server() as (hop, came, ends):
             it.transports.send(b"one", hop)
             await came.next()
-            (await ends.next()).close()
+            it.owing = True  # which keeps no connection of our own: no answer could come on it
+            (await ends.next()).write_eof()
             assert await it.gone.next() == hop
+            assert it.unreached == []
             it.transports.send(b"two", hop)
             assert await came.next() == b"two"
             (await ends.next()).close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 
 import idna
 

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
 from gateway.core.dates import format_rfc3339, parse_rfc3339
+from gateway.core.domain import unicode_domain
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
@@ -22,9 +23,9 @@ from gateway.core.text import one_line, xml_text
 from gateway.core.uri import Uri, sip_uri
 
 from . import stanza as xml
-from .parser import MOST_STANZA_OCTETS
+from .parser import MOST_STANZA_OCTETS, Oversized
 
-_REMEMBERED = 4096
+_REMEMBERED, _MOST_REMEMBERED_DEVICES = 4096, 256
 _MOST_REASON = 256
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
@@ -64,7 +65,10 @@ class XmppCodec:
             return self._write_failure(envelope)
         if entity.content_type.essence != "text/plain":
             raise Refusal("type-unsupported")
-        ends = self._ends(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
+        # Nothing bounds a device on the SIP side, so a long one is worked out each time.
+        short = len(envelope.sender_device) + len(envelope.recipient_device) <= _MOST_REMEMBERED_DEVICES
+        find = self._ends if short else self._find_ends
+        ends = find(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
         language = self._language(entity.header("Content-Language"))
         lang = f" xml:lang='{language}'" if language else ""
         content = self._content(envelope)
@@ -128,7 +132,7 @@ class XmppCodec:
         error = xml.error(condition, kind, xml_text(fragment.reason), address)
         attributes = {"from": about.recipient, "to": about.sender, "id": about.id, "type": "error"}
         link = Jid.parse(about.recipient).domain
-        return Parcel(f"xmpp {Jid.parse(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode())
+        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode())
 
     def _moved_to(self, fragment: Fragment) -> str:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
@@ -140,16 +144,18 @@ class XmppCodec:
         except Refusal:
             return contact
 
-    def refusal(self, origin: StanzaOrigin, refusal: Refusal) -> bytes:
-        """The error stanza for a message that was not taken (ERR-04)."""
+    def refusal(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> bytes:
+        """The error stanza for a message, or an iq, that was not taken (ERR-04)."""
         row = self._tables.refusal(refusal.key)
         error = xml.error(row.condition, row.type, xml_text(refusal.detail or row.text), by=self._gateway_name)
         attributes = {"from": origin.recipient, "to": origin.sender, "id": origin.id, "type": "error"}
-        return xml.element("message", attributes, error).encode()
+        return xml.element(kind, attributes, error).encode()
 
     # -- from XMPP -----------------------------------------------------------------------------------------------------
     def read(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
         """The envelope for a `<message/>` that is no error; None for one that has nothing to deliver (IMSG-07). Raises Refusal."""
+        if isinstance(stanza, Oversized):
+            raise Refusal("message-too-large")
         kind = stanza.get("type", "normal")
         if kind == "groupchat":
             raise Refusal("groupchat")
@@ -230,15 +236,32 @@ def stanza_origin(stanza: Element) -> StanzaOrigin:
 
 
 def read_parties(stanza: Element) -> tuple[Jid, Jid]:
-    """(from, to) of a stanza. Raises Refusal for one that is missing or no JID."""
+    """(from, to) of a stanza. Raises Refusal for one that is missing or no JID; only the sender's resource may be none."""
     try:
-        sender = Jid.parse(stanza.get("from", ""))
+        sender = _sender(stanza.get("from", ""))
     except SyntaxFault as fault:
         raise Refusal("sender-malformed", str(fault)) from None
     try:
         return sender, Jid.parse(stanza.get("to", ""))
     except SyntaxFault as fault:
         raise Refusal("target-malformed", str(fault)) from None
+
+
+def _sender(address: str) -> Jid:
+    """An author without his resource where that is none to us: servers are milder, and the message is the person's. Raises SyntaxFault."""
+    try:
+        return Jid.parse(address)
+    except SyntaxFault:
+        return Jid.parse(address.partition("/")[0])
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address whose other parts only the server takes for a JID's; empty where there is none."""
+    bare = address.partition("/")[0]
+    try:
+        return unicode_domain(bare[bare.find("@") + 1 :])
+    except SyntaxFault:
+        return ""
 
 
 def _preferred(texts: list[tuple[str, str]], default: str) -> tuple[str, str]:

@@ -31,8 +31,8 @@ from gateway.core.settings import XmppSettings
 
 from . import services
 from . import stanza as xml
-from .codec import XmppCodec, read_parties, stanza_origin
-from .parser import StreamFault, StreamParser
+from .codec import XmppCodec, domain_of, read_parties, stanza_origin
+from .parser import MOST_STANZA_OCTETS, Oversized, StreamFault, StreamParser
 
 FENCE_AGAIN_SECONDS = 5.0
 """A fence that is not back is repeated, so that one lost in a server with two links for our domain does not end this one."""
@@ -158,7 +158,7 @@ class ComponentLink(ComponentXMPP):
         if was_up and self._reason and lost:
             self._suspect(lost)
         for delivery in lost:
-            delivery.done(self._failed.pop(delivery.seq, LOST))
+            self._done(delivery, LOST)
         if self._ended and not self._ended.done():
             self._ended.set_result(None)
         if not self._reason and reason:
@@ -175,7 +175,7 @@ class ComponentLink(ComponentXMPP):
         if self._breaks[head.seq] >= _POISON_AFTER:
             del self._breaks[head.seq]
             lost.popleft()
-            head.done(Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
+            self._done(head, Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
 
     async def finish(self, limit: float) -> None:
         """End our stream, read to the server's end of stream and of connection, at most `limit` seconds (promise 1)."""
@@ -203,7 +203,7 @@ class ComponentLink(ComponentXMPP):
     def deliver(self, delivery: Delivery) -> None:
         """Write a stanza that is to be confirmed."""
         if not self.up:
-            delivery.done(LOST)
+            self._done(delivery, LOST)
             return
         self._unconfirmed.append(delivery)
         if delivery.parcel.trace:
@@ -219,8 +219,13 @@ class ComponentLink(ComponentXMPP):
             self._write_handle = self.loop.call_soon(self._write_now)
 
     def _answer(self, octets: bytes) -> None:
-        """Write something that is not kept: an error, an iq result. Where the server does not read, it is dropped and said."""
-        if self.up and self._outbox_octets < _MOST_UNSENT_OCTETS:
+        """Write something that is not kept: an error, an iq result. Where the server does not read, it is dropped and said.
+
+        So is one that repeats an id of such a length that the server may end the stream on it.
+        """
+        if len(octets) > MOST_STANZA_OCTETS:
+            log.warning("answer dropped, it is too large", domain=self.domain)
+        elif self.up and self._outbox_octets < _MOST_UNSENT_OCTETS:
             self._write(octets)
         else:
             log.warning("answer dropped, the XMPP server does not read", domain=self.domain)
@@ -268,8 +273,8 @@ class ComponentLink(ComponentXMPP):
         while self._fences and self._fences[0][0] <= int(serial):
             covered = self._fences.popleft()[1]
         if covered > self._confirmed:
-            self._confirm(covered - self._confirmed)
-            self._confirmed = covered
+            count, self._confirmed = covered - self._confirmed, covered
+            self._confirm(count)
         if self._written > self._confirmed and not self._fences:
             self._write(self._fence())
         self._sink.link_up(self.domain)
@@ -283,7 +288,24 @@ class ComponentLink(ComponentXMPP):
             if self._careful:
                 self._careful -= 1
                 self._breaks.pop(delivery.seq, None)
-            delivery.done(self._failed.pop(delivery.seq, DELIVERED))
+            self._done(delivery, DELIVERED)
+
+    def _done(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Say what became of it: what the server said of it, else `outcome`."""
+        self._alone(f"delivery {delivery.seq}", delivery.done, self._failed.pop(delivery.seq, outcome))
+
+    def _alone(self, what: str, act: Callable[..., None], *given: object) -> bool:
+        """Do what concerns one message; an exception stays with that message, for the link carries others. Whether there was none."""
+        try:
+            act(*given)
+        except Exception:
+            log.exception("failed on one message", domain=self.domain, what=what)
+            return False
+        return True
+
+    def exception(self, exception: Exception) -> None:
+        """What our own handlers of slixmpp's events raise; by itself slixmpp says nothing."""
+        log.error("failed on an event of the link", domain=self.domain, exc_info=exception)
 
     def _tick(self) -> None:
         """Once a second: repeat a fence that is late, ask on a silent link, give up a dead one."""
@@ -340,12 +362,16 @@ class ComponentLink(ComponentXMPP):
 
     def _spawn_event(self, element: Element) -> None:
         """slixmpp hands every whole child of the stream to this."""
+        what = f"stanza {element.get('id')}"
+        if not self._alone(what, self._take, element) and xml.stanza_kind(element) == "message":
+            self._alone(what, self._refuse, stanza_origin(element), Refusal("internal"))
+
+    def _take(self, element: Element) -> None:
         kind = xml.stanza_kind(element)
         if kind == "message":
             self._message(element)
         elif kind == "iq":
-            if not self._fence_back(element) and (reply := services.answer(element, self.domain)):
-                self._answer(reply.encode())
+            self._iq(element)
         elif element.tag == f"{{{xml.STREAM}}}error":
             self._stream_error(element)
         elif kind != "presence":
@@ -358,6 +384,15 @@ class ComponentLink(ComponentXMPP):
             "conflict": "the server says that this component is connected already",
             "host-unknown": "the server knows no component of this name",
         }.get(condition, f"stream error {condition}")
+
+    def _iq(self, element: Element) -> None:
+        if self._fence_back(element):
+            return
+        if isinstance(element, Oversized):
+            if element.get("type") in ("get", "set"):
+                self._refuse(stanza_origin(element), Refusal("message-too-large"), "iq")
+        elif reply := services.answer(element, self.domain):
+            self._answer(reply.encode())
 
     def _message(self, element: Element) -> None:
         origin = stanza_origin(element)
@@ -373,24 +408,23 @@ class ComponentLink(ComponentXMPP):
             return
         if envelope is not None:
             self._chunk.open += 1
-            self._sink.offer(envelope, partial(self._answered, origin, self._chunk))
+            answered = partial(self._answered, origin, self._chunk)
+            if not self._alone(f"message {envelope.trace_id}", self._sink.offer, envelope, answered):
+                answered(Refusal("internal"))
 
     def _answered(self, origin: StanzaOrigin, chunk: _Chunk, refusal: Refusal | None) -> None:
         self._close_chunk(chunk)
         if refusal:
-            self._refuse(origin, refusal)
+            self._alone(f"stanza {origin.id}", self._refuse, origin, refusal)
 
-    def _refuse(self, origin: StanzaOrigin, refusal: Refusal) -> None:
+    def _refuse(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> None:
         log.info("refused", side="xmpp", key=refusal.key, detail=refusal.detail, domain=self.domain, stanza_id=origin.id)
         if origin.type != "error" and self._can_answer(origin):
-            self._answer(self._codec.refusal(origin, refusal))
+            self._answer(self._codec.refusal(origin, refusal, kind))
 
     def _can_answer(self, origin: StanzaOrigin) -> bool:
-        """Whether an answer has two ends that the server will take: it may end the stream on any other."""
-        try:
-            return Jid.parse(origin.recipient).domain == self.domain and bool(Jid.parse(origin.sender).domain)
-        except SyntaxFault:
-            return False
+        """Whether an answer has two ends that the server will take, as it wrote them: it may end the stream on any other."""
+        return domain_of(origin.recipient) == self.domain and bool(domain_of(origin.sender))
 
     def _error(self, element: Element, sender: Jid, target: Jid) -> None:
         """An error for something we sent: while it is unconfirmed it fails at the fence, later its sender is told (SEC-43)."""

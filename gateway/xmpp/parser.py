@@ -1,7 +1,8 @@
 """The stream parser behind the component link: expat with bounds, handing out whole stanzas.
 
-It has the two methods that slixmpp calls on its own parser (`feed`, `read_events`), and breaks the stream on what SEC-30, SEC-31 and
-SEC-35 forbid: a DTD, an entity, a comment, a processing instruction, a stanza that is too large or too deep.
+It has the two methods that slixmpp calls on its own parser (`feed`, `read_events`), and breaks the stream on what SEC-30 forbids: a DTD,
+an entity, a comment, a processing instruction. A stanza that is too large or too deep (SEC-35) is skipped to its end and handed out as
+`Oversized`: any user can write one, and the stream is everybody's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from xml.parsers import expat
 MOST_STANZA_OCTETS = 262_144
 """The last end tag not counted."""
 MOST_DEPTH = 64
-_MOST_NAMES = 512
+MOST_SKIPPED_OCTETS = 8 * 1024 * 1024
+MOST_SKIPPED_DEPTH = 131_072
+"""What is skipped of one stanza before the stream is ended: expat keeps an unfinished tag, and a little for each open element.
+
+A user's stanza may grow on the way: of 256 KiB of `"` a server makes 1.5 MiB of `&quot;`.
+"""
+_MOST_NAMES, _MOST_NAME = 512, 256
 
 
 class StreamFault(Exception):
@@ -23,6 +30,10 @@ class StreamFault(Exception):
         super().__init__(f"{condition}: {reason}")
         self.condition = condition
         self.reason = reason
+
+
+class Oversized(Element):
+    """A stanza over a bound: its name and attributes, without what was in it."""
 
 
 class StreamParser:
@@ -36,9 +47,12 @@ class StreamParser:
         self._names: dict[str, str] = {}
         self._builder = TreeBuilder()
         self._root: Element | None = None
+        self._stanza = Element("")
+        self._skipping = False
         self._depth = 0
         self._stanza_at = 0
-        self._fed = 0
+        self._fed = self._held = 0
+        self._waiting: list[bytes] = []
         self._fault: StreamFault | None = None
         parser = self._parser = expat.ParserCreate(namespace_separator="}")
         parser.buffer_text = True
@@ -58,6 +72,15 @@ class StreamParser:
         if self._fault:
             return
         self._fed += len(data)
+        if self._held > MOST_STANZA_OCTETS and b">" not in data:
+            # expat would read the unfinished tag once more from its start, and this does not finish it.
+            self._waiting.append(data)
+            self._bound(self._fed - self._stanza_at)
+        else:
+            self._parse(b"".join((*self._waiting, data)))
+
+    def _parse(self, data: bytes) -> None:
+        self._waiting.clear()
         try:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
@@ -65,8 +88,8 @@ class StreamParser:
         except StreamFault as fault:
             self._fault = fault
         else:
-            if self._fed - self._stanza_at > MOST_STANZA_OCTETS:
-                self._fault = _too_large()
+            self._held = self._fed - self._parser.CurrentByteIndex
+            self._bound(self._fed - self._stanza_at)
 
     def read_events(self) -> Iterator[tuple[str, Element]]:
         """What became whole since the last call. Raises StreamFault once, after that."""
@@ -75,13 +98,29 @@ class StreamParser:
         if self._fault:
             raise self._fault
 
+    def _bound(self, octets: int) -> None:
+        """Look at the size of a stanza that is not whole yet; one in its first tag has no name so far."""
+        if octets > (MOST_SKIPPED_OCTETS if self._depth else MOST_STANZA_OCTETS):
+            self._fault = StreamFault("policy-violation", "a stanza is too large even to be skipped")
+        elif octets > MOST_STANZA_OCTETS and self._depth > 1:
+            self._skip()
+
+    def _skip(self) -> None:
+        """Forget what is built of this stanza, and build no more of it."""
+        self._stanza = Oversized(self._stanza.tag, self._stanza.attrib)
+        self._builder, self._skipping = TreeBuilder(), True
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        depth = self._depth = self._depth + 1
+        if self._skipping:
+            if depth > MOST_SKIPPED_DEPTH:
+                raise StreamFault("policy-violation", "a stanza is too deep even to be skipped")
+            return
         tag = self._names.get(name) or self._named(name)
         for key in attributes:
             if "}" in key:
                 attributes = {"{" + known if "}" in known else known: value for known, value in attributes.items()}
                 break
-        depth = self._depth = self._depth + 1
         if depth == 1:
             self._root = Element(tag, attributes)
             self._events.append(("start", self._root))
@@ -89,9 +128,11 @@ class StreamParser:
             return
         if depth == 2:
             self._stanza_at = self._parser.CurrentByteIndex
+            self._stanza = self._builder.start(tag, attributes)
         elif depth > MOST_DEPTH:
-            raise StreamFault("policy-violation", f"elements are nested more than {MOST_DEPTH} deep")
-        self._builder.start(tag, attributes)
+            self._skip()
+        else:
+            self._builder.start(tag, attributes)
 
     def _end(self, _name: str) -> None:
         depth = self._depth = self._depth - 1
@@ -99,22 +140,22 @@ class StreamParser:
             assert self._root is not None
             self._events.append(("end", self._root))
             return
-        self._builder.end("")
+        if not self._skipping:
+            self._builder.end("")
         if depth == 1:
             if self._parser.CurrentByteIndex - self._stanza_at > MOST_STANZA_OCTETS:
-                raise _too_large()
-            stanza = self._builder.close()
-            self._builder = TreeBuilder()
-            self._events += (("start", stanza), ("end", stanza))
+                self._skip()
+            self._events += (("start", self._stanza), ("end", self._stanza))
+            self._builder, self._skipping = TreeBuilder(), False
             self._stanza_at = self._fed
 
     def _data(self, text: str) -> None:
-        if self._depth > 1:
+        if self._depth > 1 and not self._skipping:
             self._builder.data(text)
 
     def _named(self, name: str) -> str:
         tag = "{" + name if "}" in name else name
-        if len(self._names) < _MOST_NAMES:
+        if len(self._names) < _MOST_NAMES and len(name) <= _MOST_NAME:
             self._names[name] = tag
         return tag
 
@@ -124,7 +165,3 @@ class StreamParser:
             raise StreamFault("restricted-xml", f"{what} is not allowed in a stream")
 
         return handler
-
-
-def _too_large() -> StreamFault:
-    return StreamFault("policy-violation", f"a stanza is larger than {MOST_STANZA_OCTETS} octets")

@@ -22,7 +22,8 @@ from gateway.core.settings import RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import read_tables
 from gateway.translation import translation
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.codec import XmppCodec, read_parties, stanza_origin
+from gateway.xmpp.codec import XmppCodec, domain_of, read_parties, stanza_origin
+from gateway.xmpp.parser import Oversized
 
 TOMAS, MIRA = SipAddress("tomas", "sip.example"), Jid("mira", "xmpp.example")
 NOW = datetime(2026, 2, 3, 9, 16, tzinfo=UTC).timestamp()
@@ -257,12 +258,43 @@ def test_whatever_a_stanza_holds_is_kept_and_read_back(body: str, subject: str, 
         assert found.message.raw.count(b"\r\nSubject: ") <= 1
 
 
+@pytest.mark.requirement("SEC-35")
+def test_what_was_skipped_is_too_large_and_not_empty() -> None:
+    with pytest.raises(Refusal) as caught:
+        CODEC.read(Oversized(f"{{{xml.COMPONENT}}}message", {}), Parties(MIRA, TOMAS), "xmpp:sip.example", "t1", NOW)
+    assert caught.value.key == "message-too-large"
+
+
 # -- from XMPP: who ----------------------------------------------------------------------------------------------------
 def test_the_two_ends_of_a_stanza() -> None:
     assert read_parties(Element("message", {"from": "Mira@xmpp.example/a/b", "to": "sip.example"})) == (
         Jid("mira", "xmpp.example", "a/b"),
         Jid("", "sip.example"),
     )
+
+
+@pytest.mark.requirement("ADDR-13")
+@pytest.mark.parametrize("resource", ["", "\u1100", "x" * 1024, "\u1100/x"])
+def test_a_resource_of_the_author_that_is_none_is_left_out(resource: str) -> None:
+    assert read_parties(Element("message", {"from": f"mira@xmpp.example/{resource}", "to": "sip.example"}))[0] == MIRA
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [
+        ("a@B.example./c@d/e", "b.example"),
+        ("\u2603 @b/\u1100", "b"),
+        ("b", "b"),
+        ("b/a@c", "b"),
+        ("", ""),
+        ("@", ""),
+        ("a@", ""),
+        ("/a@b", ""),
+        ("a@b@c", ""),
+    ],
+)
+def test_the_domain_of_what_only_a_server_takes_for_an_address(address: str, domain: str) -> None:
+    assert domain_of(address) == domain
 
 
 @pytest.mark.parametrize(
@@ -272,7 +304,8 @@ def test_the_two_ends_of_a_stanza() -> None:
         ({"from": "a@b"}, "target-malformed"),
         ({"from": "@b", "to": "a@b"}, "sender-malformed"),
         ({"from": "a@b", "to": "x y@b"}, "target-malformed"),
-        ({"from": "a@b/", "to": "a@b"}, "sender-malformed"),
+        ({"from": "a b@b/\u1100", "to": "a@b"}, "sender-malformed"),
+        ({"from": "a@b", "to": "a@b/\u1100"}, "target-malformed"),
         ({"from": "a" * 1024 + "@b", "to": "a@b"}, "sender-malformed"),
     ],
 )
@@ -437,6 +470,15 @@ def test_no_device_and_no_id_changes_the_stanza(device: str, number: str) -> Non
         assert found.get(end, "").partition("/")[0] == bare
 
 
+@pytest.mark.requirement("SEC-35")
+def test_long_devices_are_not_remembered() -> None:
+    ours = codec()
+    for device in ("short", "x" * 300, "\u1100" * 9000):
+        parcel = ours.write(envelope(sender_device=device))
+        assert parsed(parcel).get("from", "").partition("/")[2] == (device if len(device) < 1024 else "")
+    assert ours._ends.cache_info().currsize == 1
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 ORIGIN = StanzaOrigin("m1", "chat", "mira@xmpp.example/desk", "o\\27malley@sip.example/x")
 
@@ -453,6 +495,13 @@ def test_a_failure_goes_back_to_where_the_stanza_came_from() -> None:
     found = failure(404, "It's <gone> & \x85")
     assert found.attrib == {"from": "o\\27malley@sip.example/x", "to": "mira@xmpp.example/desk", "id": "m1", "type": "error"}
     assert found.findtext(f"error/{{{xml.STANZAS}}}text") == "It's <gone> & \ufffd"
+
+
+def test_a_failure_goes_back_to_a_resource_that_only_the_server_takes() -> None:
+    about = StanzaOrigin("m1", "chat", "mira@xmpp.example/\u1100", "tomas@sip.example")
+    parcel = CODEC.write(envelope(message=failure_message(TOMAS, MIRA, NOW, 404, "x", ()), about=about))
+    assert parcel.lane == "xmpp mira@xmpp.example sip.example"
+    assert parsed(parcel).get("to") == "mira@xmpp.example/\u1100"
 
 
 def test_a_failure_that_names_no_stanza_cannot_be_told() -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
+import tracemalloc
+from collections.abc import Iterable
+from itertools import pairwise, repeat
 from xml.etree.ElementTree import Element, tostring
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.xmpp.parser import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, StreamParser
+from gateway.xmpp.parser import (
+    MOST_DEPTH,
+    MOST_SKIPPED_DEPTH,
+    MOST_SKIPPED_OCTETS,
+    MOST_STANZA_OCTETS,
+    Oversized,
+    StreamFault,
+    StreamParser,
+)
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -189,12 +199,100 @@ def sized(octets: int) -> bytes:
     return b"<message><body>" + b"x" * (octets - frame) + b"</body></message>"
 
 
+def pieces(octets: bytes, size: int) -> list[bytes]:
+    return [octets[at : at + size] for at in range(0, len(octets), size)]
+
+
+def skipped(*parts: bytes) -> list[bool]:
+    """For each whole stanza whether it is handed out without its content."""
+    return [isinstance(stanza, Oversized) for stanza in stanzas(*parts)]
+
+
 @pytest.mark.requirement("SEC-35", "IMSG-28")
 @pytest.mark.parametrize("piece", [1 << 20, 65_536, 4096, 1000])
-def test_a_stanza_of_256_kib_is_taken_and_more_is_not(piece: int) -> None:
-    for octets, expected in ((MOST_STANZA_OCTETS, ""), (MOST_STANZA_OCTETS + len(b"</message>") + 1, "policy-violation")):
-        stanza = sized(octets)
-        assert condition(*(stanza[at : at + piece] for at in range(0, len(stanza), piece))) == expected
+def test_a_stanza_of_256_kib_is_taken_and_more_is_skipped(piece: int) -> None:
+    for octets, expected in ((MOST_STANZA_OCTETS, False), (MOST_STANZA_OCTETS + len(b"</message>") + 1, True)):
+        assert skipped(*pieces(sized(octets), piece)) == [expected]
+
+
+LARGE = b"x" * MOST_STANZA_OCTETS
+TOO_MUCH = {
+    "depth": b"<x>" * MOST_DEPTH + b"</x>" * MOST_DEPTH + b"<body>hi</body></message>",
+    "size": b"<body>" + b"&quot;" * 60_000 + b"</body></message>",
+    "name": b"<" + LARGE + b"/></message>",
+    "attribute": b"<x a='" + LARGE + b"'/></message>",
+    "attribute with >": b"<x a='" + b">" * MOST_STANZA_OCTETS + b"'/></message>",
+    "CDATA": b"<body><![CDATA[" + LARGE + b"]]></body></message>",
+    "both": b"<x>" * 70_000 + b"</x>" * 70_000 + b"</message>",
+}
+
+
+@pytest.mark.requirement("SEC-35")
+@pytest.mark.parametrize("piece", [1 << 20, 65_536, 1400])
+@pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_too_much_is_skipped_and_all_around_it_stays(content: bytes, piece: int) -> None:
+    """Any user may write it: the stream goes on, and who is to be told is known."""
+    before, after = b"<message id='1'><body>a</body></message>", b"<message id='3'><body>b</body></message> <message id='4'/>"
+    found = stanzas(*pieces(before + b"<message from='mira@xmpp.example' id='2'>" + content + after, piece))
+    assert [stanza.get("id") for stanza in found] == ["1", "2", "3", "4"]
+    assert [isinstance(stanza, Oversized) for stanza in found] == [False, True, False, False]
+    assert [(len(stanza), "".join(stanza.itertext())) for stanza in found] == [(1, "a"), (0, ""), (1, "b"), (0, "")]
+    assert (found[1].tag, found[1].attrib) == (MESSAGE, {"from": "mira@xmpp.example", "id": "2"})
+
+
+@pytest.mark.requirement("SEC-35")
+@pytest.mark.parametrize("piece", [1 << 20, 65_536, 1400])
+@pytest.mark.parametrize("end", [b"'/>", b"'></message>"], ids=repr)
+def test_a_tag_that_is_too_large_alone(end: bytes, piece: int) -> None:
+    stanza = b"<message to='sip.example' id='" + LARGE + end
+    first, second = stanzas(*pieces(stanza + b"<message/>", piece))
+    assert (type(first), first.get("to"), type(second)) == (Oversized, "sip.example", Element)
+
+
+@pytest.mark.requirement("SEC-30")
+@pytest.mark.parametrize("octets", [b"<!-- -->", b"<?x y?>", b"&lol;", b"</x>", b"\xff"], ids=repr)
+def test_what_breaks_a_stream_breaks_it_while_skipping_too(octets: bytes) -> None:
+    assert condition(b"<message><body>" + LARGE, b"x" + octets + b"</body></message>") in ("restricted-xml", "not-well-formed")
+
+
+@pytest.mark.requirement("SEC-35")
+def test_skipping_has_an_end() -> None:
+    piece = 65_536
+    for part in (b"<a>", b"x", b"&amp;"):
+        enough = repeat(part * piece, MOST_SKIPPED_OCTETS // piece + 1)
+        assert condition(b"<message>", *enough) == "policy-violation"
+    nested = b"<x>" * (MOST_SKIPPED_DEPTH - 2)
+    assert condition(b"<message>", nested) == ""
+    assert condition(b"<message>", nested, b"<x>") == "policy-violation"
+
+
+@pytest.mark.requirement("SEC-35")
+def test_long_names_are_not_remembered() -> None:
+    parser = StreamParser()
+    parser.feed(HEADER + b"<message><short/><" + b"x" * 300 + b"/></message>")
+    assert [len(stanza) for kind, stanza in parser.read_events() if kind == "end"] == [2]
+    assert max(map(len, parser._names)) < 300
+
+
+def peak(parts: Iterable[bytes]) -> int:
+    """The most octets that Python held at once while these were read."""
+    parser = StreamParser()
+    parser.feed(HEADER)
+    tracemalloc.start()
+    for part in parts:
+        parser.feed(part)
+        list(parser.read_events())
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+@pytest.mark.requirement("SEC-35")
+@pytest.mark.parametrize("filling", [b"<a/>", b"x", b"&amp;", b"<a>x</a>"], ids=repr)
+def test_what_is_skipped_is_not_kept(filling: bytes) -> None:
+    part = filling * (16_384 // len(filling))
+    taken = peak([b"<message><body>", *[part] * 15, b"</body></message>"])
+    assert peak([b"<message><body>", *[part] * 75, b"</body></message>"]) < 1.5 * taken + 100_000
 
 
 @pytest.mark.requirement("SEC-35")
@@ -205,11 +303,10 @@ def test_the_bound_is_on_each_stanza_not_on_the_stream() -> None:
 
 @pytest.mark.requirement("SEC-35")
 @pytest.mark.parametrize("octets", [b"<message id='", b"<message><body>", b"<", b"<message><body>&", b"<message " + b"xmlns:a='"], ids=repr)
-def test_what_never_ends_is_refused_at_the_bound(octets: bytes) -> None:
-    """Memory is bounded by the limit and one piece more, whatever it is that does not end."""
-    piece, pieces = b"a" * 16_384, MOST_STANZA_OCTETS // 16_384
-    assert condition(octets, *[piece] * (pieces - 1)) == ""
-    assert condition(octets, *[piece] * (pieces + 1)) in ("policy-violation", "not-well-formed")
+def test_what_never_ends_is_refused_in_the_end(octets: bytes) -> None:
+    piece, count = b"a" * 65_536, MOST_SKIPPED_OCTETS // 65_536
+    assert condition(octets, *[piece] * (count - 1)) == ""
+    assert condition(octets, *[piece] * (count + 1)) in ("policy-violation", "not-well-formed")
 
 
 @pytest.mark.requirement("SEC-35")
@@ -222,9 +319,14 @@ def test_depth_has_a_bound() -> None:
     def nested(depth: int) -> bytes:
         return b"<message>" + b"<x>" * (depth - 2) + b"</x>" * (depth - 2) + b"</message>"
 
-    assert condition(nested(MOST_DEPTH)) == ""
-    assert condition(nested(MOST_DEPTH + 1)) == "policy-violation"
-    assert condition(nested(80_000)) == "policy-violation"
+    assert skipped(nested(MOST_DEPTH), nested(MOST_DEPTH + 1), nested(80_000)) == [False, True, True]
+
+
+@pytest.mark.requirement("REL-28")
+def test_a_tag_of_megabytes_is_read_in_linear_time() -> None:
+    began = time.process_time()
+    assert skipped(*pieces(b"<message id='" + b"a" * 4_000_000 + b"'/>", 1400)) == [True]
+    assert time.process_time() - began < 3.0
 
 
 @pytest.mark.requirement("REL-28")

@@ -129,3 +129,10 @@ def test_only_direct_children_in_the_content_namespace_count() -> None:
 def test_the_kind_of_a_stanza(tag: str, kind: str) -> None:
     namespace, _, local = tag.rpartition("}")
     assert xml.stanza_kind(fromstring(f"<{local} xmlns='{namespace[1:]}'/>" if namespace else f"<{local}/>")) == kind
+
+
+@pytest.mark.requirement("SEC-35")
+def test_a_long_name_is_split_and_not_remembered() -> None:
+    kept = xml._short_name.cache_info().currsize
+    assert xml.split_name(f"{{{'u' * 300}}}message") == ("u" * 300, "message")
+    assert xml._short_name.cache_info().currsize == kept

@@ -79,14 +79,17 @@ class Profanity(Process):
         return self._ask("capture-pane -p")
 
     def pids(self) -> list[int]:
-        """tmux's client and server, and what runs in the server's window, which has a session of its own."""
-        found = super().pids()
-        for entry in filter(str.isdigit, os.listdir("/proc")) if self._server else ():
+        """tmux's client and server, and whatever runs in the server's window, which has a session of its own."""
+        parents = {}
+        for entry in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
                 state, parent = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:2]
-                if self._server in (int(entry), int(parent)) and state != "Z":
-                    found.append(int(entry))
-        return found
+                if state != "Z":
+                    parents[int(entry)] = int(parent)
+        family = {self._server} & parents.keys()
+        while more := {pid for pid, parent in parents.items() if parent in family} - family:
+            family |= more
+        return [*super().pids(), *family]
 
     def wait_for_screen(self, pattern: str, limit: float = LIMIT) -> str:
         """Wait until `pattern` is on the screen; returns the screen. Raises NotReady."""

@@ -23,7 +23,7 @@ class Profanity(Process):
 
     def __init__(self, work: Path, *, columns: int = 110, rows: int = 30) -> None:
         self.work = work
-        self._server = 0
+        self._server = self._window = 0
         for folder in (".config/profanity", ".local/share/profanity"):
             (work / folder).mkdir(parents=True, exist_ok=True)
         (work / ".config/profanity/profrc").write_text(_QUIET)
@@ -51,7 +51,7 @@ class Profanity(Process):
         )
 
     def wait_ready(self, limit: float = LIMIT) -> None:
-        self._server = int(self._ask("display-message -p '#{pid}'", limit))
+        self._server, self._window = map(int, self._ask("display-message -p '#{pid} #{pane_pid}'", limit).split())
         self.wait_for_screen("Profanity", limit)
 
     def login(self, user: str, password: str, domain: str, port: int, limit: float = LIMIT) -> None:
@@ -79,17 +79,14 @@ class Profanity(Process):
         return self._ask("capture-pane -p")
 
     def pids(self) -> list[int]:
-        """tmux's client and server, and whatever runs in the server's window, which has a session of its own."""
-        parents = {}
-        for entry in filter(str.isdigit, os.listdir("/proc")):
+        """tmux's client and server, and whatever was started in the server's window, which has a session of its own."""
+        found = super().pids()
+        for entry in filter(str.isdigit, os.listdir("/proc")) if self._server else ():
             with suppress(OSError):
-                state, parent = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    parents[int(entry)] = int(parent)
-        family = {self._server} & parents.keys()
-        while more := {pid for pid, parent in parents.items() if parent in family} - family:
-            family |= more
-        return [*super().pids(), *family]
+                state, _parent, _group, session = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:4]
+                if (int(entry) == self._server or int(session) == self._window) and state != "Z":
+                    found.append(int(entry))
+        return found
 
     def wait_for_screen(self, pattern: str, limit: float = LIMIT) -> str:
         """Wait until `pattern` is on the screen; returns the screen. Raises NotReady."""

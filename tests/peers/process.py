@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LIMIT = 60.0
+LIMIT = 20.0
 
 
 class NotReady(Exception):

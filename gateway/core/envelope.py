@@ -22,7 +22,8 @@ WRAPPED = "message/cpim"
 class RequestOrigin:
     """The SIP request that brought a message: what a report about it has to name (FRAG-41).
 
-    from_uri: as it came, without the tag; a report goes to the address of record, not there. to_uri: whom the sender wrote to, in the sender's spelling.
+    from_uri: as it came, without the tag; a report goes to the address of record, not there. to_uri: whom the sender wrote
+    to, in the sender's spelling.
     """
 
     from_uri: str

@@ -18,9 +18,11 @@ _NOWHERE = ("/dev/", "/proc/")
 def traced(command: list[str], trace: Path) -> list[str]:
     """`command` with a tracer in a session of its own, so that the process that is started is the program itself.
 
-    The trace is whole once the tracer has ended, which it does after the last process that it follows.
+    The trace is whole once the tracer has ended, which it does after the last process that it follows. The kernel stops the program
+    for these calls alone (seccomp), not for every call.
     """
-    return [tree_of("strace").program("strace"), "-f", "-DDD", "-qq", "-e", f"trace={_CHANGING}", "-o", str(trace), *command]
+    strace = tree_of("strace").program("strace")
+    return [strace, "-f", "--seccomp-bpf", "-DDD", "-qq", "-e", f"trace={_CHANGING}", "-o", str(trace), *command]
 
 
 def strays(trace: Path, home: Path) -> list[str]:

@@ -21,8 +21,9 @@ OVERLOAD_SECONDS = 1.0
 MOST_BATCH_OCTETS = 16 * 1024 * 1024
 _MOST_ROWS = 256
 _SETTLE_SECONDS = 0.004
-_GATHER_SECONDS = 0.002
-"""Commits start no closer together than this: a message alone is committed at once, under load each commit takes a whole group."""
+_GATHER_SECONDS, _MOST_GATHER_SECONDS = 0.001, 0.006
+"""Each message of a commit holds up the next commit by so much, up to a limit: below 1000 messages a second a message is committed at
+once, above that each commit takes a whole group."""
 _RETRY_COMMIT_SECONDS = 0.5
 
 
@@ -127,7 +128,7 @@ class Keeper:
         settled, self._settled = self._settled, []
         settlements, self._settlements = self._settlements[:_MOST_ROWS], self._settlements[_MOST_ROWS:]
         self._committing = True
-        self._commit_at = self._loop.time() + _GATHER_SECONDS
+        self._commit_at = self._loop.time() + min(_GATHER_SECONDS * len(messages), _MOST_GATHER_SECONDS)
         acceptances = [message.acceptance for message in messages if message.acceptance]
         self._store.commit(acceptances, settled, settlements, lambda result: self._committed(messages, settled, settlements, result))
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -20,11 +18,11 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
-from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
 from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
 from .flow import Flow
+from .hops import Hops
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Response
 from .transaction import ClientTransaction, Timers
@@ -39,23 +37,9 @@ _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
-_AVOID_SECONDS, _MOST_AVOID_SECONDS, _MOST_AVOIDED = 30.0, 300.0, 1024
-_MOST_HOLD_SECONDS = 600.0
-"""The most that a message waits of our own accord (REL-10); a hop that asks for more gets the next message then."""
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
 
 log = structlog.get_logger("sip")
-
-
-@dataclass(slots=True)
-class _Hop:
-    """One next hop, and what waits until it is known where that is."""
-
-    uri: Uri
-    asking: bool = False
-    waiting: deque[Delivery] = field(default_factory=deque)
-    held_until: float = 0.0
-    """A 503 with Retry-After holds the whole hop (MSG-49)."""
 
 
 class _Attempt(NamedTuple):
@@ -81,8 +65,7 @@ class SipAdapter:
         self._uas: Uas = None  # type: ignore[assignment]
         self._transports = Transports(settings.sip.listen, self)
         self._locator = Locator({":" in listener.host for listener in settings.sip.listen})
-        self._hops: dict[str, _Hop] = {}
-        self._avoided: dict[Target, tuple[float, float]] = {}
+        self._hops: Hops[Delivery] = Hops()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._was_full = False
@@ -273,8 +256,7 @@ class SipAdapter:
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         """Whether a request may be sent to this next hop now."""
-        hop = self._hops.get(gate)
-        if hop is not None and (hop.held_until > self._loop.time() or len(hop.waiting) >= MOST_PENDING):
+        if not self._hops.is_open(gate, self._loop.time()):
             return False
         room = len(self._endpoint.clients) < (MOST_PENDING // 2 if retry else MOST_PENDING)
         self._was_full = self._was_full or not room
@@ -282,37 +264,26 @@ class SipAdapter:
 
     def send(self, delivery: Delivery) -> None:
         """Send one MESSAGE; its final response, or its time-out, is the outcome."""
-        hop = self._hop(delivery.parcel.gate)
-        if targets := self._locator.known(hop.uri):
-            self._request(delivery, self._in_order(targets))
-            return
-        hop.waiting.append(delivery)
-        if not hop.asking:
-            hop.asking = True
-            task = self._loop.create_task(self._locate(hop))
+        gate = delivery.parcel.gate
+        if targets := self._locator.known(self._hops.uri(gate)):
+            self._request(delivery, self._hops.in_order(targets, self._loop.time()))
+        elif self._hops.wait(gate, delivery):
+            task = self._loop.create_task(self._locate(gate))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _hop(self, gate: str) -> _Hop:
-        hop = self._hops.get(gate)
-        if hop is None:
-            hop = self._hops[gate] = _Hop(Uri.parse(gate))
-        return hop
-
-    async def _locate(self, hop: _Hop) -> None:
+    async def _locate(self, gate: str) -> None:
         """Find the targets of a named hop for what waits."""
         try:
-            targets = await self._locator.locate(hop.uri)
+            targets = await self._locator.locate(self._hops.uri(gate))
             fault = None
         except NotFoundError as error:
             targets, fault = (), Outcome(Verdict.LATER if error.temporary else Verdict.FAILED, 408 if error.temporary else 502, str(error))
-        hop.asking = False
-        waiting, hop.waiting = hop.waiting, deque()
-        for delivery in waiting:
+        for delivery in self._hops.located(gate):
             if fault:
                 delivery.done(fault)
             else:
-                self._request(delivery, self._in_order(targets))
+                self._request(delivery, self._hops.in_order(targets, self._loop.time()))
 
     def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
         """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
@@ -339,18 +310,18 @@ class SipAdapter:
         delivery, targets, repeat = cast("_Attempt", transaction.user)
         is_unknown = outcome.verdict is Verdict.UNKNOWN
         if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
-            self._avoid(targets[0], min(outcome.retry_after or 0, _MOST_HOLD_SECONDS))
+            self._hops.avoid(targets[0], outcome.retry_after or 0.0, self._loop.time())
             if len(targets) > 1 and outcome is not _TIMED_OUT:
                 self._request(delivery, targets[1:], repeat=repeat or is_unknown)
                 return
             if outcome.retry_after:
                 self._hold(delivery.parcel.gate, outcome.retry_after)
-        elif self._avoided:
-            self._avoided.pop(targets[0], None)
+        else:
+            self._hops.answered(targets[0])
         delivery.done(outcome)
         if self._was_full:
             self._was_full = False
-            for gate in list(self._hops):
+            for gate in self._hops.gates:
                 self._sink.link_up(gate)
 
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
@@ -360,26 +331,7 @@ class SipAdapter:
         return self._codec.read_response(response)
 
     def _hold(self, gate: str, seconds: float) -> None:
-        seconds = min(seconds, _MOST_HOLD_SECONDS)
-        self._hop(gate).held_until = self._loop.time() + seconds
-        self._loop.call_later(seconds + 0.01, self._sink.link_up, gate)
-
-    def _avoid(self, target: Target, seconds: float) -> None:
-        """Try this target last for at least so long: 30 s, doubling to 5 min while it does not answer (TXN-23)."""
-        now = self._loop.time()
-        until, last = self._avoided.get(target, (0.0, _AVOID_SECONDS / 2))
-        if until <= now:
-            if len(self._avoided) >= _MOST_AVOIDED:
-                self._avoided.clear()
-            doubled = min(last * 2, _MOST_AVOID_SECONDS)
-            self._avoided[target] = (now + max(doubled, seconds), doubled)
-
-    def _in_order(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        """As DNS has them, but those that did not answer last time come last."""
-        return tuple(sorted(targets, key=self._is_avoided)) if self._avoided and len(targets) > 1 else targets
-
-    def _is_avoided(self, target: Target) -> bool:
-        return self._avoided.get(target, (0.0, 0.0))[0] > self._loop.time()
+        self._loop.call_later(self._hops.hold(gate, seconds, self._loop.time()) + 0.01, self._sink.link_up, gate)
 
     # -- time ----------------------------------------------------------------------------------------------------------
     def _arm(self, deadline: float) -> None:

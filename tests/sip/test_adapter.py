@@ -877,41 +877,27 @@ def test_a_target_that_timed_out_is_tried_last_for_a_time_that_doubles(monkeypat
         async with two_targets(monkeypatch, QUICK) as (it, first, second):
             assert await ended(it.send()) == Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
             assert second.came.waiting == []
-            (target,) = it.adapter._avoided
+            hops = it.adapter._hops
+            (target,) = hops._avoided
+            begun = it.adapter._loop.time()
             for at, length in ((0.0, 30.0), (29.0, 30.0), (30.1, 60.0), (91.0, 120.0), (212.0, 240.0), (453.0, 300.0), (754.0, 300.0)):
-                monkeypatch.setattr(it.adapter, "_loop", Later(it.adapter._loop, at))
-                it.adapter._avoid(target, 0)
-                assert it.adapter._avoided[target][1] == length
-                monkeypatch.undo()
+                hops.avoid(target, 0, begun + at)
+                assert hops._avoided[target][1] == length
             assert target.port == first.port
 
     run(talk)
-
-
-class Later:
-    """A loop whose clock goes ahead."""
-
-    begun = 0.0
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._seconds = seconds
-        if not seconds:
-            Later.begun = loop.time()
-
-    def time(self) -> float:
-        return Later.begun + self._seconds
 
 
 def test_a_target_that_answers_again_is_no_longer_avoided(monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk() -> None:
         async with both(timers=QUICK) as (it, romeo):
             await ended(it.send())
-            assert len(it.adapter._avoided) == 1
+            assert len(it.adapter._hops._avoided) == 1
             romeo.came.waiting.clear()
             delivery = it.send(6)
             romeo.reply(response(await romeo.came.next(LIMIT), 404, "Not Found"))
             await ended(delivery)
-            assert it.adapter._avoided == {}
+            assert it.adapter._hops._avoided == {}
 
     run(talk)
 

@@ -52,7 +52,6 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("route.decode", _is(True), "encoded bodies are not decoded yet"),
     ("route.assert_identity", _is(True), "no identity is asserted yet"),
     ("route.receipt_on_200", _is(True), "receipts are not carried yet"),
-    ("route.redirects", _is(True), "redirects are not followed yet"),
     ("route.sips", _is(True), "sips: is refused everywhere yet"),
 )
 """(key, which values of it have no effect, what happens instead). Whoever builds one of these deletes its line."""

@@ -19,6 +19,8 @@ class Verdict(Enum):
     """No answer, or the connection broke after sending: fate unknown (QOS-1C). Again later, with the same identity."""
     LOST = "lost"
     """The link broke, or was down, before the message was confirmed: again as soon as it is up, with the same identity."""
+    MOVED = "moved"
+    """The far side has sent it elsewhere: there at once, under a new number (`Delivery.moved`)."""
     POISON = "poison"
     """The peer ended the link because of this very message, more than once: put it aside (REL-18)."""
 
@@ -42,3 +44,4 @@ class Outcome:
 
 DELIVERED = Outcome(Verdict.DELIVERED)
 LOST = Outcome(Verdict.LOST)
+MOVED = Outcome(Verdict.MOVED)

@@ -106,7 +106,7 @@ class Parcel(NamedTuple):
 
 
 class Delivery(Protocol):
-    """One message that is to be put on the wire now. The carrier calls `done` exactly once, on the loop."""
+    """One message that is to be put on the wire now. The carrier calls `done` or `moved`, exactly once, on the loop."""
 
     @property
     def seq(self) -> int:
@@ -130,6 +130,9 @@ class Delivery(Protocol):
 
     def done(self, outcome: Outcome) -> None:
         """What became of this try."""
+
+    def moved(self, parcel: Parcel) -> None:
+        """This try has shown another place: send it again as this parcel of the same lane, once its new number is kept."""
 
 
 class Carrier(Protocol):

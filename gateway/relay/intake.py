@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from gateway.core.address import SipAddress
 from gateway.core.digest import digest
 from gateway.core.envelope import Envelope
+from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.outcome import Outcome
 from gateway.core.ports import Acceptance, Answered, Carrier, Keys, Parcel, Recollection, Store, Trace
@@ -18,6 +21,8 @@ from .spellings import Spellings
 REMEMBER_SECONDS = 600.0
 """How long a late error finds the message that it is about."""
 _HOUR_SECONDS = 3600
+
+log = structlog.get_logger("relay")
 
 
 class Intake:
@@ -45,6 +50,20 @@ class Intake:
         memory = self._memory(envelope, parcel, keys)
         acceptance = Acceptance(number, parcel.lane, record, received_at, expires_at, keys, memory, forgets)
         return Message(number, len(record), expires_at, number, self._ended, envelope, parcel, acceptance=acceptance, answered=answered)
+
+    def failure(self, tell: Callable[[], Envelope | None], forgets: int = 0) -> Message | None:
+        """A failure message that is not kept yet; None when nobody is to be told, or it cannot be said (it is logged).
+
+        Whatever goes wrong with it, the message that it is about comes to its end.
+        """
+        try:
+            envelope = tell()
+            return self.message(envelope, forgets=forgets) if envelope else None
+        except Refusal as refusal:
+            log.warning("cannot tell the sender", reason=str(refusal))
+        except Exception:
+            log.exception("cannot tell the sender")
+        return None
 
     def trace_key(self, trace: Trace) -> int:
         """The digest under which a late error finds what it is about."""

@@ -38,6 +38,7 @@ class Keeper:
         self._settled: list[int] = []
         self._settlements: list[Settlement] = []
         self._follow_ups: dict[int, Message] = {}
+        self._numbered: dict[int, Callable[[], None]] = {}
         self._committing = False
         self._commit_at = 0.0
         self._octets_of: dict[int, int] = {}
@@ -106,6 +107,11 @@ class Keeper:
         self._settlements.append(settlement)
         self._flush_later()
 
+    def renumber(self, settlement: Settlement, done: Callable[[], None]) -> None:
+        """A message gets a new number; `done` is called when that is on disk, and may be used on the wire."""
+        self._numbered[settlement.number] = done
+        self.postpone(settlement)
+
     # -- committing ----------------------------------------------------------------------------------------------------
     def _flush_soon(self) -> None:
         if self._flush_handle is None and not self._committing:
@@ -155,6 +161,9 @@ class Keeper:
                 message.answered(None)
                 message.answered = None
         self._kept(messages)
+        for settlement in settlements:
+            if done := self._numbered.pop(settlement.number, None):
+                done()
         if self._batch:
             self._flush_soon()
         elif self._settled or self._settlements:

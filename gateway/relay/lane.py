@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.envelope import Envelope
-from gateway.core.outcome import Outcome, Verdict
+from gateway.core.outcome import MOVED, Outcome, Verdict
 from gateway.core.ports import Acceptance, Answered, Carrier, Parcel
 
 FIRST_BACKOFF_SECONDS = 5.0
@@ -25,7 +25,8 @@ class Message:
     """One message from its acceptance to its end; what a carrier gets as a Delivery.
 
     number: of the next try. repeat: a try under it may have arrived. attempts: tries that failed for now. status, reason: what the
-    last try was told, for the day its time is over. envelope, parcel: None while they are only in the store.
+    last try was told, for the day its time is over. envelope, parcel: None while they are only in the store. first: the parcel as it was
+    before a redirect changed it.
     acceptance, answered, since: set until the store has taken it; answered is None for what the gateway says itself.
     """
 
@@ -36,6 +37,7 @@ class Message:
     ended: Callable[[Message, Outcome], None]
     envelope: Envelope | None = None
     parcel: Parcel | None = None
+    first: Parcel | None = None
     attempts: int = 0
     repeat: bool = False
     status: int = 0
@@ -47,6 +49,15 @@ class Message:
     def done(self, outcome: Outcome) -> None:
         """What became of this try."""
         self.ended(self, outcome)
+
+    def moved(self, parcel: Parcel) -> None:
+        """This try has shown another place."""
+        self.first, self.parcel = self.first or self.parcel, parcel
+        self.ended(self, MOVED)
+
+    def start_over(self) -> None:
+        """The next try goes where the first one went."""
+        self.first, self.parcel = None, self.first or self.parcel
 
     @property
     def last_word(self) -> Outcome:

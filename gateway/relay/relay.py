@@ -174,22 +174,10 @@ class Relay:
             raise Refusal("queue-full")
 
     def _told(self, tell: Callable[[], Envelope | None], forgets: int = 0) -> Message | None:
-        """A failure message, ready to be kept; None when nobody is to be told, or it cannot be said (it is logged).
-
-        Whatever goes wrong with it, the message that it is about comes to its end.
-        """
-        try:
-            envelope = tell()
-            if envelope is None:
-                return None
-            message = self._intake.message(envelope, forgets=forgets)
-        except Refusal as refusal:
-            log.warning("cannot tell the sender", reason=str(refusal))
-            return None
-        except Exception:
-            log.exception("cannot tell the sender")
-            return None
-        self._lane_of(message).coming += 1
+        """A failure message, ready to be kept; None when nobody is to be told, or it cannot be said."""
+        message = self._intake.failure(tell, forgets)
+        if message:
+            self._lane_of(message).coming += 1
         return message
 
     # -- what the keeper says ------------------------------------------------------------------------------------------
@@ -295,6 +283,8 @@ class Relay:
             if outcome.retry_after:
                 # Not this message, but whatever comes next for the same recipient (MSG-49).
                 lane.due_at = max(lane.due_at, self._loop.time() + min(outcome.retry_after, _MOST_DUE_SECONDS))
+        elif verdict is Verdict.MOVED:
+            self._move(lane, message)
         elif verdict is Verdict.POISON:
             self.park(message, lane.key, outcome.reason)
         elif parcel.once:
@@ -305,12 +295,26 @@ class Relay:
             self._try_later(lane, message, outcome)
         self.pump(lane)
 
+    def _move(self, lane: Lane, message: Message) -> None:
+        """Send it to where it was redirected, once the commit that contains its new number is done; until then the lane is taken."""
+        lane.flying[message.seq] = message
+        message.number, message.repeat = self._store.number(), False
+        log_fate("redirected", message)
+
+        def numbered() -> None:
+            del lane.flying[message.seq]
+            lane.put_back(message)
+            self.pump(lane)
+
+        self._keeper.renumber(Settlement(message.seq, time.time(), message.number, message.attempts), numbered)
+
     def _try_later(self, lane: Lane, message: Message, outcome: Outcome) -> None:
         message.attempts += 1
         message.status, message.reason = outcome.status, outcome.reason
         message.repeat = outcome.verdict is Verdict.UNKNOWN
         if not message.repeat:
             message.number = self._store.number()
+            message.start_over()
         pause = min(outcome.retry_after or 0.0, _MOST_DUE_SECONDS)
         delay = backoff(message.attempts, pause, random.random())  # noqa: S311 - spreads load, hides nothing
         lane.put_back(message)
@@ -361,7 +365,7 @@ class Relay:
     def _release(self, message: Message) -> None:
         if message.parcel is not None:
             self._held -= 1
-            message.envelope = message.parcel = None
+            message.envelope = message.parcel = message.first = None
 
     # -- volatile ------------------------------------------------------------------------------------------------------
     def _offer_volatile(self, carrier: Carrier, envelope: Envelope) -> None:

@@ -18,6 +18,7 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
+from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
 from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
@@ -25,6 +26,7 @@ from .flow import Flow
 from .hops import Hops
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Response
+from .redirect import Place, Redirects, Trail
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
 from .uas import Uas
@@ -32,6 +34,7 @@ from .writer import PHRASES
 
 MOST_PENDING = 4096
 """Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
+_HELD = Outcome(Verdict.LATER, 503, "The next hop has asked us to wait")
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
@@ -66,6 +69,7 @@ class SipAdapter:
         self._transports = Transports(settings.sip.listen, self)
         self._locator = Locator({":" in listener.host for listener in settings.sip.listen})
         self._hops: Hops[Delivery] = Hops()
+        self._redirects = Redirects(settings)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._was_full = False
@@ -281,7 +285,7 @@ class SipAdapter:
             targets, fault = (), Outcome(Verdict.LATER if error.temporary else Verdict.FAILED, 408 if error.temporary else 502, str(error))
         for delivery in self._hops.located(gate):
             if fault:
-                delivery.done(fault)
+                self._go_on(delivery, fault)
             else:
                 self._request(delivery, self._hops.in_order(targets, self._loop.time()))
 
@@ -291,7 +295,7 @@ class SipAdapter:
         draft = delivery.parcel.wire
         assert isinstance(draft, Draft)
         if draft.number != delivery.number or draft.transport != target.transport:
-            draft = self._codec.draft(delivery.envelope, delivery.number, target.transport)
+            draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail)
         branch = self._endpoint.branch()
         octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
         flow = Flow(target.transport, "", target.host, target.port)
@@ -300,9 +304,9 @@ class SipAdapter:
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
     def _ended(self, transaction: ClientTransaction[Flow], response: Response | None) -> None:
-        self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT)
+        self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT, response)
 
-    def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome) -> None:
+    def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome, response: Response | None = None) -> None:
         """Tell the outcome, or go on to the next target where this one cannot be used (RFC 3263 section 4.3).
 
         After a time-out the relay tries again and finds the targets in another order: two time-outs in a row would take too long (DNS-10).
@@ -318,11 +322,35 @@ class SipAdapter:
                 self._hold(delivery.parcel.gate, outcome.retry_after)
         else:
             self._hops.answered(targets[0])
-        delivery.done(outcome)
+        self._go_on(delivery, outcome, response)
         if self._was_full:
             self._was_full = False
             for gate in self._hops.gates:
                 self._sink.link_up(gate)
+
+    def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None) -> None:
+        """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103)."""
+        onward = self._onward(delivery, outcome, response)
+        while isinstance(onward, Trail):
+            if not self._hops.is_open(onward.here.gate, self._loop.time()):
+                onward = onward.after(_HELD)
+                continue
+            try:
+                delivery.moved(self._codec.moved(delivery.parcel, delivery.envelope, onward))
+            except Refusal:
+                onward = onward.after(outcome)
+            else:
+                return
+        delivery.done(onward)
+
+    def _onward(self, delivery: Delivery, outcome: Outcome, response: Response | None) -> Trail | Outcome:
+        draft = delivery.parcel.wire
+        assert isinstance(draft, Draft)
+        trail = draft.trail
+        if response and 300 <= response.status < 400:
+            begun = trail or Trail((Place(Uri.parse(draft.request_uri), delivery.parcel.gate),))
+            trail = self._redirects.extended(begun, response)
+        return trail.after(outcome) if trail else outcome
 
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
         """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""

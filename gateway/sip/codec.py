@@ -27,8 +27,8 @@ from gateway.core.text import crlf, one_line
 from gateway.core.uri import Uri, sip_uri
 
 from . import grammar, writer
-from .headers import NameAddr
 from .message import MAGIC_COOKIE, Request, Response
+from .redirect import Trail, gate_of, preference
 
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
@@ -44,7 +44,6 @@ _MOST_REASON = 128
 _MOST_QUOTED = 128
 _MOST_TARGET = 256
 _TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
-_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
 """A thread that can be the Call-ID as it stands: one that looks encoded would not come back."""
 
@@ -58,11 +57,17 @@ class Spellings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A MESSAGE as it goes out, but for its branch. number: the CSeq number that is written in it. transport: that its Via names."""
+    """A MESSAGE as it goes out, but for its branch.
+
+    number: the CSeq number that is written in it. transport: that its Via names. trail: how it was redirected to its Request-URI; None
+    where that is the recipient's own.
+    """
 
     octets: bytes
     number: int
     transport: str
+    request_uri: str
+    trail: Trail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ class SipCodec:
         if status < 300:
             return DELIVERED
         reason = one_line(response.reason)[:_MOST_REASON]
-        contact = max(response.contact, key=_preference).uri_text if status < 400 and response.contact else ""
+        contact = max(response.contact, key=preference).uri_text if status < 400 and response.contact else ""
         return Outcome(Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED, status, reason, response.retry_after, contact)
 
     # -- to SIP --------------------------------------------------------------------------------------------------------
@@ -200,27 +205,42 @@ class SipCodec:
                 raise Refusal("too-large-for-sip", "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP")
         return Parcel(ends.lane, ends.gate, draft, not ends.rule.store)
 
-    def draft(self, envelope: Envelope, number: int, transport: str) -> Draft:
+    def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
         """The request for one try over one transport."""
-        return self._draft(self._ends_of(envelope), envelope, number, transport)
+        return self._draft(self._ends_of(envelope), envelope, number, transport, trail)
 
-    def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str) -> Draft:
+    def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail) -> Parcel:
+        """The same message for the place where a trail leads: another Request-URI, all else as it was (RFC 3261 section 8.1.3.4).
+
+        Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
+        """
+        uri, gate = trail.here.request_uri, Uri.parse(trail.here.gate)
+        draft = self.draft(envelope, _MOST_CSEQ - 1, _transport(gate), trail)
+        is_large = len(draft.octets) > MOST_REQUEST_OCTETS
+        if is_large and ("udp" in (draft.transport, uri.param("transport")) or not self._settings.route(uri.host).large_messages):
+            raise Refusal("too-large-for-sip")
+        return parcel._replace(gate=gate.text, wire=draft)
+
+    def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
         content_type, body = self._body(envelope, ends.rule)
         extra = tuple(self._extra(envelope, content_type))
         if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
             raise Refusal("too-large-for-sip")
-        octets = self._request(ends, envelope, number, transport, extra, body)
+        uri = trail.here.request_uri.text if trail else ends.target
+        octets = self._request(ends, uri, envelope, number, transport, extra, body)
         over = len(octets) - MOST_REQUEST_OCTETS
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
-            octets = self._request(ends, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
-        return Draft(octets, number, transport)
+            octets = self._request(ends, uri, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
+        return Draft(octets, number, transport, uri, trail)
 
-    def _request(self, ends: _Ends, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes) -> bytes:
+    def _request(
+        self, ends: _Ends, request_uri: str, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes
+    ) -> bytes:
         call_id = self._call_id(envelope)
         return writer.request(
             "MESSAGE",
-            ends.target,
+            request_uri,
             via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
             from_=ends.from_,
             # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
@@ -258,7 +278,7 @@ class SipCodec:
     def _made_ends(self, author: str, target: str) -> _Ends:
         uri = Uri.parse(target)
         rule = self._settings.route(uri.host)
-        from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), rule.next_hop or f"sip:{uri.host}"
+        from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, uri.host)
         return _Ends(author, target, from_, to, rule, f"sip {uri.address.normal}", gate, transport_of(rule))
 
     def _call_id(self, envelope: Envelope) -> str:
@@ -323,8 +343,11 @@ def _cut(text: bytes, octets: int) -> bytes:
 
 def transport_of(rule: RouteRule) -> str:
     """The transport towards the next hop of a route, as far as the configuration tells (DNS-02): "udp" or "tcp"."""
-    transport = (Uri.parse(rule.next_hop).param("transport") or "udp").lower() if rule.next_hop else "udp"
-    return "tcp" if transport == "tcp" else "udp"
+    return _transport(Uri.parse(rule.next_hop)) if rule.next_hop else "udp"
+
+
+def _transport(hop: Uri) -> str:
+    return "tcp" if (hop.param("transport") or "").lower() == "tcp" else "udp"
 
 
 def stanza_id(request: Request) -> str:
@@ -347,12 +370,6 @@ def _thread(call_id: str) -> str:
 def _message_id(message: CpimMessage) -> str:
     stated = message.first("Message-ID", IMDN) or ""
     return stated if grammar.TOKEN.fullmatch(stated) else ""
-
-
-def _preference(contact: NameAddr) -> float:
-    """The q of a Contact; 1 where it has none that can be read (RFC 3261 section 20.10)."""
-    q = contact.params.get("q", "")
-    return float(q) if _QVALUE.fullmatch(q) else 1.0
 
 
 def _sent_at(request: Request, now: float) -> float:

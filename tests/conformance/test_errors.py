@@ -25,6 +25,9 @@ from tests.peers.stoxgate import SECRET, Stoxgate
 KEPT, AT_ONCE, DEAD, PEOPLE, STRANGERS = "stoxgate.test", "now.test", "dead.test", "people.test", "strangers.test"
 ROUTES = """
 [[route]]
+domain = "stoxgate.test"
+redirects = false
+[[route]]
 domain = "now.test"
 store = false
 [[route]]

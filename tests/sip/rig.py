@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_network
@@ -155,7 +156,7 @@ class Notes:
 
 @dataclass
 class Try:
-    """A Delivery that keeps its outcomes."""
+    """A Delivery that keeps its outcomes. again: takes it when it is to go elsewhere, as a relay would send it then."""
 
     seq: int
     number: int
@@ -163,6 +164,13 @@ class Try:
     parcel: Parcel
     repeat: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
+    again: Callable[[Try], None] | None = None
 
     def done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+
+    def moved(self, parcel: Parcel) -> None:
+        assert parcel.lane == self.parcel.lane
+        self.parcel, self.number, self.repeat = parcel, self.number + 1, False
+        assert self.again
+        self.again(self)

@@ -77,7 +77,7 @@ class Side:
 
     def send(self, number: int = 5, *, repeat: bool = False, to: str = "romeo") -> Try:
         delivery = self.letter(number, to=to)
-        delivery.repeat = repeat
+        delivery.repeat, delivery.again = repeat, self.adapter.send
         self.adapter.send(delivery)
         return delivery
 

@@ -1,0 +1,189 @@
+"""Which redirects are followed, in which order, and where they end; without sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.outcome import DELIVERED, Outcome, Verdict
+from gateway.core.settings import RouteRule
+from gateway.core.uri import Uri
+from gateway.sip.message import Response, parse
+from gateway.sip.redirect import Place, Redirects, Trail
+from tests.sip.rig import settings
+
+PROXY, SECOND = "sip:10.1.0.5;transport=tcp", "sip:10.1.0.6:5070"
+ROUTES = (RouteRule("sip.example", PROXY), RouteRule("second.example", SECOND), RouteRule("looked-up.example", ""), RouteRule("*", ""))
+REDIRECTS = Redirects(settings(*ROUTES))
+FIRST = Trail((Place(Uri.parse("sip:romeo@sip.example"), PROXY),))
+NO = Outcome(Verdict.FAILED, 404)
+BUSY = Outcome(Verdict.LATER, 480)
+
+
+def moved(contacts: str, status: int = 302) -> Response:
+    found = parse(
+        f"SIP/2.0 {status} Moved\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\n"
+        f"Call-ID: 1\r\nCSeq: 1 MESSAGE\r\nContact: {contacts}\r\nContent-Length: 0\r\n\r\n".encode(),
+        stream=False,
+    )
+    assert isinstance(found, Response)
+    return found
+
+
+def ahead(contacts: str, status: int = 302, trail: Trail = FIRST, rules: Redirects = REDIRECTS) -> list[tuple[str, str]]:
+    """(Request-URI, next hop) of the places to try, in order."""
+    return [(place.request_uri.text, place.gate) for _, place in rules.extended(trail, moved(contacts, status)).ahead]
+
+
+def uris(contacts: str, status: int = 302, trail: Trail = FIRST) -> list[str]:
+    return [uri for uri, _ in ahead(contacts, status, trail)]
+
+
+@pytest.mark.requirement("MSG-48", "ERR-15")
+@pytest.mark.parametrize(
+    ("contact", "gate"),
+    [
+        ("<sip:new@sip.example>", PROXY),
+        ("<sip:new@SIP.Example:5099>", PROXY),  # the port is for who is responsible for the domain, packets go where they always go
+        ("<sip:new@second.example>", SECOND),
+        ("<sip:new@looked-up.example>", "sip:looked-up.example"),
+        ("<sip:new@10.1.0.5>", PROXY),
+        ("<sip:new@10.1.0.5:5060>", PROXY),
+        ("<sip:new@10.1.0.6:5070>", SECOND),
+        ("<sip:new@sip.example;maddr=10.1.0.5>", PROXY),
+        ("sip:new@sip.example;q=0.1", PROXY),
+    ],
+)
+def test_a_place_that_the_configuration_knows_is_gone_to_over_its_next_hop(contact: str, gate: str) -> None:
+    assert [hop for _, hop in ahead(contact)] == [gate]
+
+
+@pytest.mark.requirement("MSG-48", "ERR-15", "SIP-103")
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "<sip:new@foreign.example>",
+        "<sip:new@sub.sip.example>",
+        "<sip:new@127.0.0.1>",
+        "<sip:new@10.1.0.5:25>",
+        "<sip:new@10.1.0.6>",
+        "<sip:new@[::1]:5060>",
+        "<sip:new@sip.example;maddr=10.9.9.9>",
+        "<sip:new@sip.example;maddr=a_b>",
+        "<sip:new@sip.example;transport=tls>",
+        "<sips:new@sip.example>",
+        "<sip:juliet@xmpp.example>",  # would come back to us
+        "<sip:new@*>",
+        "<tel:+15551230001>",
+        "<xmpp:new@sip.example>",
+        "<http://sip.example/>",
+        "*",
+        "nonsense<",
+    ],
+)
+def test_any_other_place_is_not_gone_to(contact: str) -> None:
+    assert ahead(contact) == []
+
+
+@pytest.mark.requirement("SIP-56")
+@pytest.mark.parametrize(
+    ("contact", "uri"),
+    [
+        ("sip:new@sip.example;method=INVITE", "sip:new@sip.example"),
+        ("sip:new@sip.example?Route=%3Csip:evil.example%3Blr%3E&Call-ID=x&Subject=y", "sip:new@sip.example"),
+        ("SIP:n%65w:pw@SIP.example:5062;transport=TCP;ttl=3;user=phone;odd=%41;lr", None),
+        ("sip:sip.example;meTHod=MESSAGE;x=1?From=a", "sip:sip.example;x=1"),
+        ("sip:new;method=INVITE@sip.example", "sip:new;method=INVITE@sip.example"),
+    ],
+)
+def test_a_contact_becomes_a_request_uri_without_what_has_no_place_there(contact: str, uri: str | None) -> None:
+    expected = uri or "sip:n%65w:pw@sip.example:5062;transport=TCP;ttl=3;user=phone;odd=%41;lr"
+    assert uris(f"<{contact}>") == [expected]
+
+
+@pytest.mark.requirement("SIP-103")
+def test_the_best_comes_first_and_each_comes_once() -> None:
+    contacts = (
+        "<sip:c@sip.example>;q=0.3, <sip:a@sip.example>, <sip:b@sip.example>;q=0.9, <sip:%61@sip.example>;q=0.8, "
+        "<sip:romeo@SIP.EXAMPLE>, <sip:a@foreign.example>;q=1.0, <sip:d@sip.example>;q=0.3, <sip:e@sip.example>;q=nan"
+    )
+    assert [uri.partition("@")[0] for uri in uris(contacts)] == ["sip:a", "sip:e", "sip:b", "sip:c", "sip:d"]
+
+
+@pytest.mark.requirement("SIP-103")
+def test_what_a_second_redirect_adds_finds_its_place_among_the_others() -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>;q=0.9, <sip:b@sip.example>;q=0.5")).after(NO)
+    assert isinstance(trail, Trail)
+    assert trail.here.request_uri.text == "sip:a@sip.example"
+    assert uris("<sip:c@sip.example>;q=0.7, <sip:d@sip.example>;q=0.2, <sip:a@sip.example>, <sip:b@sip.example>", trail=trail) == [
+        "sip:c@sip.example",
+        "sip:b@sip.example",
+        "sip:d@sip.example",
+    ]
+
+
+@pytest.mark.requirement("SIP-103", "MSG-48")
+def test_five_places_are_tried_and_no_more() -> None:
+    trail = REDIRECTS.extended(FIRST, moved(", ".join(f"<sip:r{number}@sip.example>" for number in range(500))))
+    assert len(trail.ahead) == 5
+    tried: list[str] = []
+    onward = trail.after(NO)
+    while isinstance(onward, Trail):
+        tried.append(onward.here.request_uri.text)
+        onward = REDIRECTS.extended(onward, moved(f"<sip:x{len(tried)}@sip.example>")).after(NO)
+    assert tried == [f"sip:r{number}@sip.example" for number in range(5)]
+    assert onward == NO
+
+
+@pytest.mark.requirement("SIP-103", "ERR-15")
+def test_a_circle_ends_where_it_closes() -> None:
+    onward = REDIRECTS.extended(FIRST, moved("<sip:other@second.example>")).after(NO)
+    assert isinstance(onward, Trail)
+    assert REDIRECTS.extended(onward, moved("<sip:romeo@sip.example>")).after(NO) == NO
+
+
+@pytest.mark.requirement("SIP-103")
+@pytest.mark.parametrize(("status", "followed"), [(300, True), (301, True), (302, True), (303, True), (380, False), (399, True)])
+def test_an_alternative_service_is_no_other_place(status: int, followed: bool) -> None:
+    assert bool(uris("<sip:new@sip.example>", status)) is followed
+
+
+@pytest.mark.requirement("SIP-103")
+def test_a_305_names_a_proxy_for_the_same_request_uri_once() -> None:
+    contacts = "<sip:10.9.9.9>, <sip:10.1.0.6:5070;lr>, <sip:sip.example>"
+    assert ahead(contacts, 305) == [("sip:romeo@sip.example", SECOND)]
+    onward = REDIRECTS.extended(FIRST, moved(contacts, 305)).after(NO)
+    assert isinstance(onward, Trail)
+    assert ahead("<sip:looked-up.example>", 305, onward) == []
+    assert ahead("<sip:romeo@sip.example>", 302, onward) == []
+    assert ahead("<sip:new@sip.example>", 302, onward) == [("sip:new@sip.example", PROXY)]
+    assert ahead("<sip:10.1.0.5>", 305) == []  # that is where it comes from
+
+
+@pytest.mark.requirement("ERR-15")
+def test_a_route_may_say_that_redirects_are_not_followed() -> None:
+    rules = Redirects(settings(RouteRule("sip.example", PROXY, redirects=False), RouteRule("second.example", SECOND)))
+    assert ahead("<sip:new@second.example>", rules=rules) == []
+    second = Trail((Place(Uri.parse("sip:romeo@second.example"), SECOND),))
+    assert ahead("<sip:new@sip.example>", trail=second, rules=rules) == [("sip:new@sip.example", PROXY)]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [DELIVERED, Outcome(Verdict.UNKNOWN, 408), Outcome(Verdict.FAILED, 603)],
+    ids=["delivered", "perhaps", "nowhere"],
+)
+@pytest.mark.requirement("SIP-103", "SIP-107", "SIP-108")
+def test_the_search_ends_where_it_may_have_arrived_and_with_a_6xx(ending: Outcome) -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>, <sip:b@sip.example>")).after(NO)
+    assert isinstance(trail, Trail)
+    assert trail.after(ending) == ending
+
+
+@pytest.mark.requirement("SIP-103", "REL-11")
+def test_when_one_place_said_for_now_the_message_is_tried_again() -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>, <sip:b@sip.example>")).after(NO)
+    assert isinstance(trail, Trail)
+    trail = trail.after(BUSY)
+    assert isinstance(trail, Trail)
+    assert trail.after(NO) == BUSY
+    assert trail.after(Outcome(Verdict.LATER, 503)) == BUSY

@@ -2,7 +2,7 @@
 
 Random lines of gateway/core, sip, xmpp and relay are broken, one at a time: a comparison, a boolean, a number off by one, a returned value,
 a call or a raise left out, other text. What is for people alone is not touched (docstrings, logs, the words of an exception), nor are
-annotations, decorators, `__all__` and `__slots__`.
+annotations, decorators, `__all__` and `__slots__`, nor how much a cache of results holds: that is what the code calls REMEMBERED.
 
 Each broken file meets the tests of its own name, then those of its room, then tests/conformance and tests/cli (not with --quick); tests
 beside real peers (`interop`) are left out. Tests that run for too long have noticed too. The working tree is only read: everything happens
@@ -48,6 +48,8 @@ _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
 }  # fmt: skip
 _TYPES = frozenset(("Callable", "Literal", "dict", "list", "tuple"))
 _CITATION = re.compile(r"(?:RFC|XML) [0-9]|[A-Z]+-[0-9]")
+_LETTERS = re.compile(r"[^\W_]")
+_CACHE = re.compile(r"\(?_?(?:MOST_)?REMEMBERED\w*")
 _PRAGMA = re.compile(r"#\s*(?:pragma|type):?")
 
 
@@ -100,12 +102,21 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield type(node)(**dict(ast.iter_fields(node)) | {"op": _SWAPPED[type(op)]()})
         case ast.Constant(bool() as value):
             yield ast.Constant(not value)
-        case ast.Constant(int() | float() | str() | bytes() as value):
-            yield ast.Constant(f"X{value}" if isinstance(value, str) else b"X" + value if isinstance(value, bytes) else value + 1)
+        case ast.Constant(int() | float() as value):
+            yield ast.Constant(value + 1)
+        case ast.Constant(str() as value):
+            yield ast.Constant(_other(value))
+        case ast.Constant(bytes() as value):
+            yield ast.Constant(_other(value.decode("latin-1")).encode("latin-1"))
         case ast.Return(ast.AST() as value) if ast.unparse(value) != "None":
             yield ast.Return(ast.Constant(None))
         case ast.Raise() | ast.Expr(ast.Call() | ast.Await()):
             yield ast.Pass()
+
+
+def _other(text: str) -> str:
+    """One letter more; one less where there are signs alone, as for a strip or a quote, among which a letter would make no difference."""
+    return text[:-1] if text and not _LETTERS.search(text) else f"X{text}"
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -123,7 +134,10 @@ def _spared(node: ast.AST, pragmas: set[int]) -> Iterator[ast.AST]:
             ast.Expr(ast.Constant(str()) | ast.Call(ast.Attribute(ast.Name("log" | "logger"))))
             | ast.Assign([ast.Name("__all__" | "__slots__")])
             | ast.If(ast.Name("TYPE_CHECKING") | ast.Compare(ast.Name("__name__")))
+            | ast.Call(ast.Name("lru_cache" | "remembered"))
         ):
+            yield node
+        case ast.Assign(targets=names) | ast.Compare(comparators=names) if all(_CACHE.match(ast.unparse(name)) for name in names):
             yield node
         case ast.Subscript(ast.Name(name), part) if name in _TYPES:
             yield part

@@ -124,7 +124,7 @@ class CpimMessage:
     @property
     def subjects(self) -> tuple[tuple[str, str], ...]:
         """Every Subject as (text, language), language "" where none is said. Several are translations of one (CPIM-36)."""
-        if self.fields is not None and not any(name.startswith("Subject") for name, _ in self.fields):
+        if self.fields is not None and not any(name == "Subject" for name, _ in self.fields):
             return ()
         return tuple([(header.value, header.language) for header in self.headers if header.name == "Subject" and header.namespace == CORE])
 
@@ -311,7 +311,8 @@ def compose(fields: Iterable[tuple[str, str]], entity: Entity) -> CpimMessage:
         raw = "\r\n".join([*lines, "", ""] if lines else ["", ""]).encode() + entity.raw
     except UnicodeEncodeError:
         raise SyntaxFault("Half a surrogate pair in a header", section="RFC 3629 section 3") from None
-    return CpimMessage(raw, entity, (), None, fields if plain else None)
+    known = tuple([(name, value) for (_, name), (_, value) in zip(starts, fields, strict=True)]) if plain else None
+    return CpimMessage(raw, entity, (), None, known)
 
 
 @lru_cache(maxsize=256)

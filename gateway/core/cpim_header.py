@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from .dates import parse_rfc3339
 from .errors import SyntaxFault
+from .remember import remembered
 from .text import one_line
 
 CORE = "urn:ietf:params:cpim-headers:"
@@ -32,7 +33,6 @@ _NAMESPACE = re.compile(rf"(?:([!#-'*+\-.^-`|~A-Za-z0-9]+) ?)?<({_SCHEME}[^\s<>#
 _ADDRESS = re.compile(rf"(?:{_STRING} ?|(?:{_TOKEN} )+)?<{_URI}>")
 _TOKENS = re.compile(rf"{_TOKEN}(?: {_TOKEN})*")
 _ABSOLUTE_URI = re.compile(_URI)
-_MOST_REMEMBERED_CHARS = 512
 
 _TO_ESCAPE = re.compile(r"[\x00-\x1f\x7f\\]")
 _ESCAPED = re.compile(r"\\(u[0-9A-Fa-f]{4}|.|\Z)", re.S)
@@ -82,7 +82,7 @@ class CpimAddress:
         >>> CpimAddress.parse('"Smith, J." <im:j@sip.example>')
         CpimAddress(name='Smith, J.', uri='im:j@sip.example')
         """
-        return _parse_address(text) if len(text) <= _MOST_REMEMBERED_CHARS else _parse_address.__wrapped__(text)
+        return _parse_address(text)
 
     def __str__(self) -> str:
         if not self.name:
@@ -90,7 +90,7 @@ class CpimAddress:
         return f"{self.name} <{self.uri}>" if _TOKENS.fullmatch(self.name) else f'"{self.name}" <{self.uri}>'
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _parse_address(text: str) -> CpimAddress:
     # A URI holds no "<", so the last one opens it, whatever the name holds once its escapes are undone.
     name, bracket, uri = text.strip(" ").rpartition("<")

@@ -128,8 +128,8 @@ class Envelope:
 
 def _wrapped(head: str, fields: list[tuple[str, str]], content: bytes) -> bytes:
     """The octets of `compose`, made in one step where no value needs an escape or quotes: this runs for every message."""
-    text = "\n".join([value for _, value in fields])
-    if text.replace("\n", "").isprintable() and text.count("\n") == len(fields) - 1 and not _ODD.search(text):
+    values = [value for _, value in fields]
+    if "".join(values).isprintable() and not _ODD.search("\n".join(values)):
         lines = "".join([f"gw.{name}: {value}\r\n" for name, value in fields])
         return f"{head}{lines}\r\nContent-Type: {WRAPPED}\r\n\r\n".encode() + content
     own = [(f"gw.{name}", _written(value)) for name, value in fields]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from .errors import Refusal, SyntaxFault
+from .remember import remembered
 from .text import has_control
 
 _TOKEN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"  # noqa: S105 - a grammar rule, no secret
@@ -27,7 +28,6 @@ _FOLD = re.compile(r"\n(?=[ \t])")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _ONCE = ("content-type", "content-transfer-encoding", "content-disposition")
-_MOST_REMEMBERED_OCTETS = 512
 _UNENCODED = ("", "7bit", "8bit", "binary")
 _CHARSETS = frozenset(
     (
@@ -87,7 +87,7 @@ class ContentType:
         >>> str(ContentType.parse('Text/Plain ;charset="utf-8"'))
         'text/plain; charset=utf-8'
         """
-        return _parse_type(text) if len(text) <= _MOST_REMEMBERED_OCTETS else _parse_type.__wrapped__(text)
+        return _parse_type(text)
 
     def param(self, name: str) -> str | None:
         """The value of a parameter, by its lower-case name; None when it is absent."""
@@ -112,7 +112,7 @@ class ContentType:
         return self.essence + "".join([f"; {name}={_quoted(value)}" for name, value in self.params])
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def _parse_type(text: str) -> ContentType:
     if has_control(text.replace("\t", " ")):
         raise SyntaxFault("Control character in Content-Type", section="RFC 2045 section 5.1")
@@ -237,12 +237,8 @@ def _lower(text: str) -> str:
     return text.lower() if text.isascii() else text
 
 
+@remembered(512)
 def _head(head: bytes) -> tuple[Headers, ContentType]:
-    return _read_head(head) if len(head) <= _MOST_REMEMBERED_OCTETS else _read_head.__wrapped__(head)
-
-
-@lru_cache(maxsize=512)
-def _read_head(head: bytes) -> tuple[Headers, ContentType]:
     headers = header_fields(head)
     names = [name.lower() for name, _ in headers]
     if any(names.count(name) > 1 for name in _ONCE):

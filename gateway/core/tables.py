@@ -134,7 +134,7 @@ class FieldRow:
 Row = ConditionRow | StatusRow | RefusalRow | FieldRow | Pair
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tables:
     """The tables in force. Made by `read_tables`, which has checked that they are whole."""
 
@@ -144,10 +144,10 @@ class Tables:
     fields: tuple[FieldRow, ...]
     users: tuple[Pair, ...] = ()
     domains: tuple[Pair, ...] = ()
-    _condition: dict[str, ConditionRow] = field(init=False, repr=False, compare=False)
-    _status: dict[int, StatusRow] = field(init=False, repr=False, compare=False)
-    _refusal: dict[str, RefusalRow] = field(init=False, repr=False, compare=False)
-    _carried: dict[Side, dict[str, bool]] = field(init=False, repr=False, compare=False)
+    _condition: dict[str, ConditionRow] = field(init=False)
+    _status: dict[int, StatusRow] = field(init=False)
+    _refusal: dict[str, RefusalRow] = field(init=False)
+    _carried: dict[Side, dict[str, bool]] = field(init=False)
 
     def __post_init__(self) -> None:
         by_name = {row.sip: row for row in self.statuses}

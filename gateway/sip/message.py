@@ -112,10 +112,6 @@ class Response(Headers):
         """Whether it can be matched to a request. Raises BadMessage, which is never answered (TOR-09)."""
         _check(self, limits)
 
-    def fault(self, what: str, status: int = 400) -> BadMessage:
-        """A fault that is not answered, whatever its status."""
-        return BadMessage(what)
-
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 def parse(data: bytes, *, stream: bool = False, limits: Limits = LIMITS, strict: bool = False) -> Request | Response:

@@ -211,8 +211,8 @@ class Headers:
 
     # -- faults --------------------------------------------------------------------------------------------------------
     def fault(self, what: str, status: int = 400) -> BadMessage:
-        """What to raise when something is wrong in this header section."""
-        return BadMessage(what, status, self)
+        """What to raise when something is wrong in this header section: what is not answered, whatever its status."""
+        return BadMessage(what)
 
     def _parse(self, name: str, parse: Callable[[str], T]) -> T:
         """The one value of a header that must be there."""

@@ -29,7 +29,7 @@ MOST_CONNECTIONS, MOST_CONNECTIONS_OF_SOURCE = 512, 32
 _SOCKET_BUFFER = 4 * 1024 * 1024
 _MOST_WRITE_BUFFER = 1024 * 1024
 _MOST_QUEUED = 4096
-_MOST_FLOWS = 1024
+_REMEMBERED_FLOWS = 1024
 _SWEEP_SECONDS = 1.0
 _PONG = b"\r\n"
 _MOST_SENDS = 3
@@ -188,7 +188,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._flow = lru_cache(_MOST_FLOWS)(lambda addr: Flow("udp", self.local, addr[0], addr[1]))
+        self._flow = lru_cache(_REMEMBERED_FLOWS)(lambda addr: Flow("udp", self.local, addr[0], addr[1]))
         self._failed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -212,14 +212,14 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._transport.sendto(octets, (host, port))
             if not self._failed:
                 return
-        self._loop.call_soon(self._receiver.unreachable, Flow("udp", self.local, host, port))
+        self._loop.call_soon(self._receiver.unreachable, self._flow((host, port)))
 
     def error_received(self, exc: Exception) -> None:
         self._failed = True
         log.debug("datagram error", reason=str(exc))
         if sys.platform == "linux":
             for host, port in set(self._unreachable()):
-                self._loop.call_soon(self._receiver.unreachable, Flow("udp", self.local, host, port))
+                self._loop.call_soon(self._receiver.unreachable, self._flow((host, port)))
 
     def _unreachable(self) -> Iterator[tuple[str, int]]:
         """Where datagrams could not be delivered, as the kernel was told by ICMP; the queue must be emptied (ip(7))."""

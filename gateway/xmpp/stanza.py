@@ -67,8 +67,8 @@ def split_name(tag: str) -> tuple[str, str]:
 
 
 def _split(tag: str) -> tuple[str, str]:
-    namespace, brace, local = tag.partition("}")
-    return (namespace[1:], local) if brace else ("", tag)
+    namespace, _, local = tag.rpartition("}")
+    return namespace[1:], local
 
 
 _short_name = lru_cache(maxsize=1024)(_split)

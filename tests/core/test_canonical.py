@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from gateway.core.address import SipAddress
@@ -21,6 +23,31 @@ NOW = 1_770_110_160.75
 @pytest.mark.requirement("ICPIM-10")
 def test_a_person_is_named_by_an_im_uri(address: SipAddress | Jid, uri: str) -> None:
     assert address_uri(address) == uri
+
+
+@pytest.mark.requirement("CPIM-36", "CPIM-63")
+@pytest.mark.parametrize("subjects", [(), (("Frage", ""),), (("Frage", "de"),), (("Frage", "de"), ("Question", "en"))])
+def test_a_composed_message_says_of_itself_what_its_octets_say(subjects: tuple[tuple[str, str], ...]) -> None:
+    composed = text_message(ROMEO, JULIET, "hi", NOW, subjects=subjects, sender_name="Romeo")
+    read = CpimMessage.parse(composed.raw, strict=True)
+    assert composed.subjects == read.subjects == subjects
+    assert (composed.sender, composed.recipients, composed.required) == (read.sender, read.recipients, ())
+    for name in ("From", "To", "DateTime", "Subject", "cc", "Subject;lang=de"):
+        assert (composed.first(name), composed.values(name)) == (read.first(name), read.values(name))
+        assert composed.first(name, "urn:example:other") is None
+
+
+@pytest.mark.requirement("SEC-35")
+def test_what_people_write_of_any_length_is_not_kept_in_memory() -> None:
+    text_message(ROMEO, JULIET, "hi", NOW)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            text_message(ROMEO, JULIET, "hi", NOW, sender_name=f"{number:015000}")
+            text_message(ROMEO, JULIET, "hi", NOW, subjects=((f"{number:015000}", ""),))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.requirement("CPIM-63", "CPIM-64")

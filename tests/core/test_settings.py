@@ -5,10 +5,23 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.core.settings import Limits, Listener, RouteRule, Settings, SipSettings, XmppSettings
+from gateway.config.keys import ADMIN, DIGEST, LIMITS, PEER, ROUTE, SIP, XMPP
+from gateway.core.schema import REQUIRED, Schema
+from gateway.core.settings import (
+    AdminSettings,
+    DigestSettings,
+    Limits,
+    Listener,
+    PeerRule,
+    RouteRule,
+    Settings,
+    SipSettings,
+    XmppSettings,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "gateway.toml"
 
@@ -55,7 +68,25 @@ def test_the_defaults_are_those_of_the_example(section: str, defaults: dict[str,
     assert {name: defaults[name] for name in shown} == shown
 
 
+SECTIONS = [
+    (SIP, SipSettings((), ())),
+    (XMPP, XmppSettings("h", 1, "s", ())),
+    (ADMIN, AdminSettings()),
+    (PEER, PeerRule(None, "", ())),
+    (ROUTE, RouteRule("*")),
+    (DIGEST, DigestSettings()),
+    (LIMITS, Limits()),
+]
+
+
+@pytest.mark.parametrize(("keys", "values"), SECTIONS, ids=[type(values).__name__ for _, values in SECTIONS])
+def test_the_defaults_of_the_values_are_those_of_the_file(keys: Schema, values: Any) -> None:
+    stated = {name: key.default for name, key in keys.items() if key.default not in (REQUIRED, None) and hasattr(values, name)}
+    assert stated == {name: getattr(values, name) for name in stated}
+
+
 def test_what_else_is_in_force_where_nothing_is_said() -> None:
     found = settings()
     assert (found.sip.accepted_status, found.sip.trusted, found.xmpp.pager_type, found.xmpp.inline_secret) == (202, (), "", False)
+    assert (found.sip.outbound, RouteRule("*").next_hop) == ("", "")
     assert (found.peers, found.routes, found.admin, found.digest) == ((), (), None, None)

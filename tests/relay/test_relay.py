@@ -513,6 +513,20 @@ def test_lanes_are_forgotten_when_they_are_empty(tmp_path: Path) -> None:
         assert it.relay.counters == {"accepted": 4, "delivered": 2, "failed": 1, "retried": 0, "refused": 0, "parked": 1}
 
 
+def test_every_fate_is_counted_once(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.unsayable.add("smoke signals")
+        it.offer("smoke signals")
+        it.offer("hello")
+        it.answer(it.sip, LATER)
+        it.move(6.0)
+        it.answer(it.sip)
+        it.disk.be_read_only()
+        it.offer("lost")
+        it.move(0.5)
+        assert it.relay.counters == {"accepted": 1, "delivered": 1, "failed": 0, "retried": 1, "refused": 2, "parked": 0}
+
+
 # -- what must not be lost by an error in our own work -------------------------------------------------------------------
 def broken(*_: object, **__: object) -> Any:
     raise ValueError("a bug")

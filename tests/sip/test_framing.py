@@ -205,6 +205,15 @@ def test_what_is_too_large_ends_the_stream(data: bytes, said: str) -> None:
         assert shown(cut(data, size)) == shown(cut(data))
 
 
+@pytest.mark.requirement("SIP-30", "SIP-43")
+@pytest.mark.parametrize("via", ["SIP/2.0/TCP h" + "," * 70, 'SIP/2.0/TCP h;x="' + "," * 70])
+def test_a_via_that_cannot_be_read_is_no_reason_to_end_the_stream(via: str) -> None:
+    data = octets([("Via", via), *ROWS[1:]])
+    assert cut(data + MESSAGE) == [data, MESSAGE]
+    without = octets([*ROWS[1:], ("Subject", "," * 70)])
+    assert cut(without + MESSAGE) == [without, MESSAGE]
+
+
 def test_the_largest_that_is_taken() -> None:
     head = octets(rows(content_length="65000"), b"")
     data = octets(rows(content_length=str(65_536 - len(head))), b"x" * (65_536 - len(head)))

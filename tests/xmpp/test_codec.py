@@ -487,6 +487,7 @@ def failure(status: int, reason: str = "Because", *headers: tuple[str, str]) -> 
     message = failure_message(TOMAS, MIRA, NOW, status, reason, headers)
     parcel = CODEC.write(envelope(message=message, about=ORIGIN))
     assert (parcel.lane, parcel.gate, parcel.trace) == ("xmpp mira@xmpp.example sip.example", "sip.example", None)
+    assert not parcel.once
     return parsed(parcel)
 
 

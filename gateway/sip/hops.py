@@ -31,7 +31,7 @@ class _Hop(Generic[W]):
 
 
 class Hops(Generic[W]):
-    """All next hops that were used, by their gate, which is their URI as text. W: what waits."""
+    """All next hops that were asked about, by their gate, which is their URI as text. W: what waits."""
 
     def __init__(self) -> None:
         self._hops: dict[str, _Hop[W]] = {}
@@ -39,7 +39,7 @@ class Hops(Generic[W]):
 
     @property
     def gates(self) -> list[str]:
-        """Every hop that was used."""
+        """Every hop that was asked about."""
         return list(self._hops)
 
     def uri(self, gate: str) -> Uri:
@@ -55,8 +55,8 @@ class Hops(Generic[W]):
     # -- whole hops ----------------------------------------------------------------------------------------------------
     def is_open(self, gate: str, now: float) -> bool:
         """Whether this hop is not held, and has room for one more to wait."""
-        hop = self._hops.get(gate)
-        return hop is None or (hop.held_until <= now and len(hop.waiting) < MOST_WAITING)
+        hop = self._hop(gate)
+        return hop.held_until <= now and len(hop.waiting) < MOST_WAITING
 
     def hold(self, gate: str, seconds: float, now: float) -> float:
         """Send nothing to this hop for so long, as a 503 with Retry-After asks (MSG-49). Returns how long that is, 10 minutes at most."""

@@ -780,11 +780,12 @@ def test_requests_on_their_way_are_bounded_and_room_is_told(monkeypatch: pytest.
             assert not it.adapter.ready(gate, retry=True)  # retries get half
             assert it.adapter.ready(gate, retry=False)
             tries += [it.send(number, to=f"r{number}") for number in range(2, 4)]
-            assert not it.adapter.ready(gate, retry=False)
+            new = "sip:nothing.was.sent.there.yet"
+            assert not any(it.adapter.ready(each, retry=False) for each in (gate, new))
             romeo.reply(response(await romeo.came.next(LIMIT)))
             await ended(tries[0])
             await settled()
-            assert it.sink.up == [gate]
+            assert it.sink.up == [gate, new]
             assert it.adapter.ready(gate, retry=False)
 
     run(talk)

@@ -29,8 +29,9 @@ def test_what_waits_for_dns_asks_once_and_leaves_in_order() -> None:
     assert hops.wait(OTHER, "third")
     assert hops.located(GATE) == ["first", "second"]
     assert hops.located(GATE) == []
+    assert hops.is_open("sip:asked.example", 0)
     assert hops.wait(GATE, "fourth")
-    assert hops.gates == [GATE, OTHER]
+    assert hops.gates == [GATE, OTHER, "sip:asked.example"]
     assert hops.uri(OTHER).port == 5070
 
 

@@ -214,12 +214,13 @@ class SipCodec:
 
         Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
         """
-        uri, gate = trail.here.request_uri, Uri.parse(trail.here.gate)
-        draft = self.draft(envelope, _MOST_CSEQ - 1, _transport(gate), trail)
-        is_large = len(draft.octets) > MOST_REQUEST_OCTETS
-        if is_large and ("udp" in (draft.transport, uri.param("transport")) or not self._settings.route(uri.host).large_messages):
-            raise Refusal("too-large-for-sip")
-        return parcel._replace(gate=gate.text, wire=draft)
+        uri, gate = trail.here.request_uri, trail.here.gate
+        draft = self.draft(envelope, _MOST_CSEQ - 1, _transport(Uri.parse(gate)), trail)
+        if len(draft.octets) > MOST_REQUEST_OCTETS:
+            is_udp = "udp" in (draft.transport, (uri.param("transport") or "").lower())
+            if is_udp or not self._settings.route(uri.host).large_messages:
+                raise Refusal("too-large-for-sip")
+        return parcel._replace(gate=gate, wire=draft)
 
     def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
         content_type, body = self._body(envelope, ends.rule)

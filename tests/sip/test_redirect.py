@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as how
+from hypothesis import strategies as st
 
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
+from gateway.sip.grammar import URI_TEXT
 from gateway.sip.message import Response, parse
 from gateway.sip.redirect import Place, Redirects, Trail
 from tests.sip.rig import settings
@@ -110,6 +114,18 @@ def test_the_best_comes_first_and_each_comes_once() -> None:
 
 
 @pytest.mark.requirement("SIP-103")
+def test_of_more_than_can_be_tried_the_best_are() -> None:
+    contacts = ", ".join(f"<sip:r{number}@sip.example>;q=0.{number}" for number in range(1, 9))
+    assert uris(contacts) == [f"sip:r{number}@sip.example" for number in (8, 7, 6, 5, 4)]
+
+
+@pytest.mark.requirement("MSG-48")
+def test_a_route_to_ourselves_is_no_way_to_the_xmpp_side() -> None:
+    rules = Redirects(settings(*ROUTES, RouteRule("xmpp.example", "sip:10.1.0.7")))
+    assert ahead("<sip:juliet@xmpp.example>", rules=rules) == []
+
+
+@pytest.mark.requirement("SIP-103")
 def test_what_a_second_redirect_adds_finds_its_place_among_the_others() -> None:
     trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>;q=0.9, <sip:b@sip.example>;q=0.5")).after(NO)
     assert isinstance(trail, Trail)
@@ -187,3 +203,33 @@ def test_when_one_place_said_for_now_the_message_is_tried_again() -> None:
     assert isinstance(trail, Trail)
     assert trail.after(NO) == BUSY
     assert trail.after(Outcome(Verdict.LATER, 503)) == BUSY
+
+
+_HOSTS = st.sampled_from(
+    ["sip.example", "Second.Example.", "10.1.0.5", "10.1.0.6:5070", "evil.example", "[::1]", "sip.example@evil.example"]
+)
+_PARAMS = st.lists(
+    st.sampled_from(
+        ["method=BYE", "METHOD=x", "m%65thod=y", "maddr=10.1.0.5", "maddr=evil.example", "lr", "transport=UDP", "user=%0d%0a", "x=%3b"]
+    ),
+    max_size=4,
+)
+
+
+@pytest.mark.requirement("SIP-56", "MSG-48")
+@how(deadline=None)
+@given(
+    st.sampled_from(["sip", "SIP", "sips", "im", "tel"]),
+    st.text("ab%0;?@:'&=<>,é\"", max_size=8),
+    _HOSTS,
+    _PARAMS,
+    st.sampled_from(["", "?Route=x", "?"]),
+)
+def test_whatever_a_contact_says_it_leads_to_known_hops_only(scheme: str, user: str, host: str, params: list[str], headers: str) -> None:
+    contact = f"<{scheme}:{user}@{host}{''.join(f';{each}' for each in params)}{headers}>"
+    for uri, gate in ahead(contact):
+        found = Uri.parse(uri)
+        assert gate in (PROXY, SECOND)
+        assert URI_TEXT.fullmatch(uri)
+        assert (found.scheme, found.headers, found.param("method")) == ("sip", "", None)
+        assert (found.param("maddr") or found.host) in ("sip.example", "second.example", "10.1.0.5", "10.1.0.6")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 
+from gateway.core.errors import Refusal
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
+from gateway.core.uri import Uri
 from gateway.sip.locate import NotFoundError, Target
+from gateway.sip.redirect import Place, Trail
 from tests.peers.wire import Inbox
-from tests.sip.rig import header, param, response, settings
+from tests.sip.rig import Notes, header, param, response, settings
 from tests.sip.test_adapter import LIMIT, QUICK, Phone, Side, ended, phone, run, settled, side
 
 NEW = "<sip:romeo@second.example;method=INVITE;user=phone?Subject=no>"
@@ -277,6 +280,28 @@ def test_a_message_that_would_be_too_large_there_is_not_sent_there() -> None:
             assert await ended(delivery) == DELIVERED
 
     run(talk)
+
+
+@pytest.mark.requirement("SIP-90", "SIP-103")
+@pytest.mark.parametrize(
+    ("uri", "hop", "goes"),
+    [
+        ("sip:r@sip.example", "sip:10.1.0.5;transport=tcp", True),
+        ("sip:r@sip.example;transport=tcp", "sip:10.1.0.5;transport=TCP", True),
+        ("sip:r@sip.example;transport=UDP", "sip:10.1.0.5;transport=tcp", False),
+        ("sip:r@sip.example", "sip:10.1.0.5", False),
+        ("sip:r@small.example", "sip:10.1.0.5;transport=tcp", False),
+    ],
+)
+def test_a_large_message_goes_only_where_its_route_and_every_transport_bear_it(uri: str, hop: str, goes: bool) -> None:
+    big = RouteRule("sip.example", "sip:10.1.0.5;transport=tcp", large_messages=True)
+    it = Side(settings(big, RouteRule("small.example", "sip:10.1.0.5;transport=tcp")), Notes())
+    it.codec.sent_by.update(udp="gw.example:5060", tcp="gw.example:5060")
+    delivery = it.letter(text="x" * 1500)
+    trail = Trail((Place(Uri.parse(uri), hop),))
+    with nullcontext() if goes else pytest.raises(Refusal, match="too-large-for-sip"):
+        parcel = it.codec.moved(delivery.parcel, delivery.envelope, trail)
+        assert (parcel.gate, parcel.lane) == (hop, delivery.parcel.lane)
 
 
 @pytest.mark.requirement("SIP-103", "SIP-56")

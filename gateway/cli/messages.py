@@ -10,7 +10,8 @@ from gateway.core.cpim import CpimMessage
 from gateway.core.errors import SyntaxFault
 from gateway.sip.message import Request, Response, parse
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.parser import StreamFault, StreamParser
+from gateway.xmpp.parser import StreamParser
+from gateway.xmpp.stream import StreamFault
 
 SIP, XMPP, CPIM = "sip", "xmpp", "cpim"
 KINDS = (SIP, XMPP, CPIM)

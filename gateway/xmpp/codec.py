@@ -23,7 +23,8 @@ from gateway.core.text import one_line, xml_text
 from gateway.core.uri import Uri, sip_uri
 
 from . import stanza as xml
-from .parser import MOST_STANZA_OCTETS, Oversized
+from .parser import Oversized
+from .stream import MOST_STANZA_OCTETS
 
 _REMEMBERED, _MOST_REMEMBERED_DEVICES = 4096, 256
 _MOST_REASON = 256

@@ -32,7 +32,8 @@ from gateway.core.settings import XmppSettings
 from . import services
 from . import stanza as xml
 from .codec import XmppCodec, domain_of, read_parties, stanza_origin
-from .parser import MOST_STANZA_OCTETS, Oversized, StreamFault, StreamParser
+from .parser import Oversized, StreamParser
+from .stream import MOST_STANZA_OCTETS, StreamFault
 
 FENCE_AGAIN_SECONDS = 5.0
 """A fence that is not back is repeated, so that one lost in a server with two links for our domain does not end this one."""

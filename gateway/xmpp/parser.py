@@ -2,7 +2,9 @@
 
 It has the two methods that slixmpp calls on its own parser (`feed`, `read_events`), and breaks the stream on what SEC-30 forbids: a DTD,
 an entity, a comment, a processing instruction. A stanza that is too large or too deep (SEC-35) is skipped to its end and handed out as
-`Oversized`: any user can write one, and the stream is everybody's.
+`Oversized`: any user can write one, and the stream is everybody's. Once more than the bound of one has come, expat sees no more of it: a
+server may write megabytes where its user wrote kilobytes, and expat keeps what is not whole of a tag. `skip` finds its end, and behind that
+a new expat goes on, to which the header of the stream is repeated.
 """
 
 from __future__ import annotations
@@ -11,29 +13,16 @@ from collections.abc import Callable, Iterator
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-MOST_STANZA_OCTETS = 262_144
-"""The last end tag not counted."""
-MOST_DEPTH = 64
-MOST_SKIPPED_OCTETS = 8 * 1024 * 1024
-MOST_SKIPPED_DEPTH = 131_072
-"""What is skipped of one stanza before the stream is ended: expat keeps an unfinished tag, and a little for each open element.
+from .skip import Skipper, tag_end
+from .stanza import XML_LANG
+from .stream import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, ill_formed, restricted
 
-A user's stanza may grow on the way: of 256 KiB of `"` a server makes 1.5 MiB of `&quot;`.
-"""
 _MOST_NAMES, _MOST_NAME = 512, 256
-
-
-class StreamFault(Exception):
-    """The stream cannot go on. condition: the RFC 6120 section 4.9.3 stream error to send before closing."""
-
-    def __init__(self, condition: str, reason: str) -> None:
-        super().__init__(f"{condition}: {reason}")
-        self.condition = condition
-        self.reason = reason
+_TOLD = ("from", "to", "id", "type", XML_LANG)
 
 
 class Oversized(Element):
-    """A stanza over a bound: its name and attributes, without what was in it."""
+    """A stanza over a bound: its name, and of its attributes those that an answer repeats, without what was in it."""
 
 
 class StreamParser:
@@ -45,16 +34,24 @@ class StreamParser:
     def __init__(self) -> None:
         self._events: list[tuple[str, Element]] = []
         self._names: dict[str, str] = {}
-        self._builder = TreeBuilder()
         self._root: Element | None = None
+        self._root_at = 0
+        self._header = b""
+        self._skipper: Skipper | None = None
+        self._fault: StreamFault | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Read with a new expat, from the beginning of the stream, or from right behind its header."""
+        self._builder = TreeBuilder()
         self._stanza = Element("")
         self._skipping = False
         self._depth = 0
-        self._stanza_at = 0
-        self._fed = self._held = 0
-        self._waiting: list[bytes] = []
-        self._fault: StreamFault | None = None
-        parser = self._parser = expat.ParserCreate(namespace_separator="}")
+        # Places in what this expat was fed; `_held` is the end of it: what is not whole yet.
+        self._fed = self._stanza_at = 0
+        self._held: list[bytes] = []
+        # XMPP is UTF-8 whatever the declaration says (RFC 6120 section 11.6).
+        parser = self._parser = expat.ParserCreate("UTF-8", "}")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
@@ -66,30 +63,65 @@ class StreamParser:
         if hasattr(parser, "SetReparseDeferralEnabled"):
             # A whole stanza must not wait in expat for octets that come with the next one; its size is bounded here.
             parser.SetReparseDeferralEnabled(False)
+        if self._header:
+            self._parse(self._header)
 
     def feed(self, data: bytes) -> None:
         """Take octets in any chunking. What is wrong is raised by `read_events`, behind the stanzas that were whole before it."""
         if self._fault:
             return
-        self._fed += len(data)
-        if self._held > MOST_STANZA_OCTETS and b">" not in data:
-            # expat would read the unfinished tag once more from its start, and this does not finish it.
-            self._waiting.append(data)
-            self._bound(self._fed - self._stanza_at)
-        else:
-            self._parse(b"".join((*self._waiting, data)))
-
-    def _parse(self, data: bytes) -> None:
-        self._waiting.clear()
+        rest: bytes | None = data
         try:
-            self._parser.Parse(data, False)
+            while rest:
+                rest = self._skip_on(self._skipper, rest) if self._skipper else self._parse(rest)
         except expat.ExpatError as error:
             self._fault = StreamFault("not-well-formed", expat.ErrorString(error.code) or "unreadable")
         except StreamFault as fault:
             self._fault = fault
+
+    def _parse(self, data: bytes) -> bytes:
+        """Feed expat; returns what is to be skipped from its beginning: a stanza that is over the bound and not whole yet."""
+        self._fed += len(data)
+        self._held.append(data)
+        self._parser.Parse(data, False)
+        if self._root is None:
+            waiting = self._fed
         else:
-            self._held = self._fed - self._parser.CurrentByteIndex
-            self._bound(self._fed - self._stanza_at)
+            self._header = self._header or self._read_header()
+            waiting = self._fed - (self._stanza_at if self._depth > 1 else self._parser.CurrentByteIndex)
+        if waiting <= len(data):
+            self._held = [data[-waiting:]] if waiting else []
+        return self._too_large() if waiting > MOST_STANZA_OCTETS else b""
+
+    def _read_header(self) -> bytes:
+        octets = b"".join(self._held)
+        return octets[: tag_end(octets, self._root_at)]
+
+    def _too_large(self) -> bytes:
+        if self._root is None:
+            raise StreamFault("policy-violation", "the stream header is too large")
+        octets = b"".join(self._held)
+        if not octets.startswith(b"<"):
+            raise ill_formed("something endless between two stanzas")
+        self._skipper = Skipper()
+        self._held.clear()
+        return octets
+
+    def _skip_on(self, skipper: Skipper, data: bytes) -> bytes | None:
+        """Skip; where the stanza ends a new expat goes on, and returned is what is for it."""
+        rest = skipper.feed(data)
+        if rest is not None:
+            self._skipper = None
+            stanza = self._stanza if self._depth > 1 else None
+            self._begin()
+            self._hand_out(_without_content(self._read_head(skipper.head) if stanza is None else stanza))
+        return rest
+
+    def _read_head(self, head: bytes) -> Element:
+        self._parse(head)
+        (_, stanza), _ = self._events[-2:]
+        del self._events[-2:]
+        return stanza
 
     def read_events(self) -> Iterator[tuple[str, Element]]:
         """What became whole since the last call. Raises StreamFault once, after that."""
@@ -98,23 +130,17 @@ class StreamParser:
         if self._fault:
             raise self._fault
 
-    def _bound(self, octets: int) -> None:
-        """Look at the size of a stanza that is not whole yet; one in its first tag has no name so far."""
-        if octets > (MOST_SKIPPED_OCTETS if self._depth else MOST_STANZA_OCTETS):
-            self._fault = StreamFault("policy-violation", "a stanza is too large even to be skipped")
-        elif octets > MOST_STANZA_OCTETS and self._depth > 1:
-            self._skip()
-
     def _skip(self) -> None:
         """Forget what is built of this stanza, and build no more of it."""
-        self._stanza = Oversized(self._stanza.tag, self._stanza.attrib)
+        self._stanza = _without_content(self._stanza)
         self._builder, self._skipping = TreeBuilder(), True
+
+    def _hand_out(self, stanza: Element) -> None:
+        self._events += (("start", stanza), ("end", stanza))
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         depth = self._depth = self._depth + 1
         if self._skipping:
-            if depth > MOST_SKIPPED_DEPTH:
-                raise StreamFault("policy-violation", "a stanza is too deep even to be skipped")
             return
         tag = self._names.get(name) or self._named(name)
         for key in attributes:
@@ -122,11 +148,10 @@ class StreamParser:
                 attributes = {"{" + known if "}" in known else known: value for known, value in attributes.items()}
                 break
         if depth == 1:
-            self._root = Element(tag, attributes)
-            self._events.append(("start", self._root))
-            self._stanza_at = self._fed
-            return
-        if depth == 2:
+            if self._root is None:
+                self._root, self._root_at = Element(tag, attributes), self._parser.CurrentByteIndex
+                self._events.append(("start", self._root))
+        elif depth == 2:
             self._stanza_at = self._parser.CurrentByteIndex
             self._stanza = self._builder.start(tag, attributes)
         elif depth > MOST_DEPTH:
@@ -145,9 +170,8 @@ class StreamParser:
         if depth == 1:
             if self._parser.CurrentByteIndex - self._stanza_at > MOST_STANZA_OCTETS:
                 self._skip()
-            self._events += (("start", self._stanza), ("end", self._stanza))
+            self._hand_out(self._stanza)
             self._builder, self._skipping = TreeBuilder(), False
-            self._stanza_at = self._fed
 
     def _data(self, text: str) -> None:
         if self._depth > 1 and not self._skipping:
@@ -162,6 +186,10 @@ class StreamParser:
     @staticmethod
     def _refuse(what: str) -> Callable[..., None]:
         def handler(*_: object) -> None:
-            raise StreamFault("restricted-xml", f"{what} is not allowed in a stream")
+            raise restricted(what)
 
         return handler
+
+
+def _without_content(stanza: Element) -> Oversized:
+    return Oversized(stanza.tag, {name: stanza.attrib[name] for name in _TOLD if name in stanza.attrib})

@@ -21,7 +21,8 @@ from gateway.core.uri import Uri
 from gateway.sip.framing import Bad, StreamFramer
 from gateway.sip.message import BadMessage, parse
 from gateway.sip.section import View
-from gateway.xmpp.parser import StreamFault, StreamParser
+from gateway.xmpp.parser import StreamParser
+from gateway.xmpp.stream import StreamFault
 
 from ..cost import seconds
 from ..vectors import OWN, load

@@ -319,9 +319,8 @@ def test_a_silent_link_is_asked_whether_it_lives() -> None:
         ("</message>", "not-well-formed"),
         ("<message><body>&lol;</body></message>", "not-well-formed"),
         ("\x00", "not-well-formed"),
-        ("<message><body>" + "x" * 9_000_000, "policy-violation"),
     ],
-    ids=["comment", "instruction", "end", "entity", "control", "size"],
+    ids=["comment", "instruction", "end", "entity", "control"],
 )
 def test_a_stream_that_cannot_be_borne_is_ended_and_begun_again(octets: str, condition: str, logged: list[dict[str, object]]) -> None:
     async def talk() -> None:
@@ -348,10 +347,11 @@ def test_a_stream_that_cannot_be_borne_is_ended_and_begun_again(octets: str, con
 
 
 DEEP, LARGE = "<a>" * 65 + "</a>" * 65, "<body>" + "&quot;" * 60_000 + "</body>"
+AMPLIFIED = f"<x xmlns='{'n' * 20_000}'/>" * 500
 
 
 @pytest.mark.requirement("SEC-35", "ERR-04")
-@pytest.mark.parametrize("content", [DEEP, LARGE], ids=["depth", "size"])
+@pytest.mark.parametrize("content", [DEEP, LARGE, AMPLIFIED], ids=["depth", "size", "namespaces"])
 def test_too_much_is_refused_and_the_link_stays(content: str) -> None:
     """Any user can write it: who did is told, and nobody else notices."""
 

@@ -1,0 +1,26 @@
+"""What may be in a stream: the bounds on one stanza (SEC-35), and the fault that ends the stream."""
+
+from __future__ import annotations
+
+MOST_STANZA_OCTETS = 262_144
+"""The last end tag not counted."""
+MOST_DEPTH = 64
+
+
+class StreamFault(Exception):
+    """The stream cannot go on. condition: the RFC 6120 section 4.9.3 stream error to send before closing."""
+
+    def __init__(self, condition: str, reason: str) -> None:
+        super().__init__(f"{condition}: {reason}")
+        self.condition = condition
+        self.reason = reason
+
+
+def ill_formed(what: str) -> StreamFault:
+    """It is no XML."""
+    return StreamFault("not-well-formed", what)
+
+
+def restricted(what: str) -> StreamFault:
+    """It is XML that RFC 6120 section 11.1 forbids."""
+    return StreamFault("restricted-xml", f"{what} is not allowed in a stream")

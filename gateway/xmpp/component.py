@@ -1,8 +1,8 @@
 """The component links (XEP-0114): one for each SIP domain, over slixmpp, which does the stream and the handshake.
 
 The seam: whole stanzas come from our own bounded parser and go to our codec as elements; what leaves is written by our serialiser, many
-stanzas in one write. "Delivered" is a fence: an iq ping to our own domain that came back on the same stream behind the stanzas: the
-server has read and routed them (REL-09). Reconnecting is ours too, because it must be quicker than slixmpp's, and jittered.
+stanzas in one write. What counts as delivered is the fence's to say. Reconnecting is ours too, because it must be quicker than slixmpp's,
+and jittered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import random
 import secrets
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,21 +28,16 @@ from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
 from gateway.core.ports import Delivery, Policy, Sink, Trace
 from gateway.core.settings import XmppSettings
 
-from . import services
+from . import fence, services
 from . import stanza as xml
 from .codec import XmppCodec, domain_of, read_parties, stanza_origin
+from .fence import Fence, Step
 from .parser import Oversized, StreamParser
 from .stream import MOST_STANZA_OCTETS, StreamFault
 
-FENCE_AGAIN_SECONDS = 5.0
-"""A fence that is not back is repeated, so that one lost in a server with two links for our domain does not end this one."""
-FENCE_LIMIT_SECONDS = 60.0
-IDLE_FENCE_SECONDS = 20.0
 READ_BOUND_OCTETS = 262_144
-_MOST_UNCONFIRMED = 1000
 _MOST_UNSENT_OCTETS = 4 * 1024 * 1024
 _FIRST_RETRY_SECONDS, _MOST_RETRY_SECONDS = 1.0, 60.0
-_POISON_AFTER = 3
 _TICK_SECONDS = 1.0
 
 log = structlog.get_logger("xmpp")
@@ -75,22 +69,12 @@ class ComponentLink(ComponentXMPP):
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._retry_handle: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
-        # What is written and not confirmed, oldest first; how many of them each outstanding fence covers.
-        self._unconfirmed: deque[Delivery] = deque()
-        self._by_trace: dict[Trace, Delivery] = {}
-        self._failed: dict[int, Outcome] = {}
+        self._fence = Fence(domain)
         self._outbox: list[bytes] = []
         self._outbox_octets = 0
         self._write_handle: asyncio.Handle | None = None
         self._writable = True
-        self._nonce, self._serial = "", 0
-        self._fences: deque[tuple[int, int]] = deque()
-        self._written, self._confirmed = 0, 0
-        self._fence_clock = self._heard_at = 0.0
         self._tick_handle: asyncio.TimerHandle | None = None
-        # After a stream error one stanza at a time, until the one that the server cannot bear is known.
-        self._careful = 0
-        self._breaks: dict[int, int] = {}
         self._uncommitted = 0
         self._reading = True
         self._chunk = _Chunk(0)
@@ -137,9 +121,7 @@ class ComponentLink(ComponentXMPP):
             # What the server has written and we have not read is what a kill -9 can lose (promise 1): keep it small.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BOUND_OCTETS)
         self.up, self._writable, self._reading = True, True, True
-        self._nonce, self._fences = secrets.token_hex(4), deque()
-        self._written = self._confirmed = 0
-        self._heard_at = self._fence_clock = self.loop.time()
+        self._fence.begin(secrets.token_hex(4), self.loop.time())
         self._tick_handle = self.loop.call_later(_TICK_SECONDS, self._tick)
         log.info("component link is up", domain=self.domain)
         self._sink.link_up(self.domain)
@@ -153,11 +135,9 @@ class ComponentLink(ComponentXMPP):
         self._outbox.clear()
         self._outbox_octets = 0
         self._uncommitted, self._chunk = 0, _Chunk(0)
-        lost, self._unconfirmed = self._unconfirmed, deque()
-        self._by_trace.clear()
-        self._fences.clear()
-        if was_up and self._reason and lost:
-            self._suspect(lost)
+        lost, culprit = self._fence.broke(blamed=was_up and bool(self._reason))
+        if culprit is not None:
+            self._done(culprit, Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
         for delivery in lost:
             self._done(delivery, LOST)
         if self._ended and not self._ended.done():
@@ -165,18 +145,6 @@ class ComponentLink(ComponentXMPP):
         if not self._reason and reason:
             self._reason = str(reason)
         self._retry()
-
-    def _suspect(self, lost: deque[Delivery]) -> None:
-        """The server ended the stream with an error while these were unconfirmed: find out which one it cannot bear (REL-18)."""
-        self._careful = max(self._careful, len(lost))
-        if len(lost) > 1:
-            return
-        head = lost[0]
-        self._breaks[head.seq] = self._breaks.get(head.seq, 0) + 1
-        if self._breaks[head.seq] >= _POISON_AFTER:
-            del self._breaks[head.seq]
-            lost.popleft()
-            self._done(head, Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
 
     async def finish(self, limit: float) -> None:
         """End our stream, read to the server's end of stream and of connection, at most `limit` seconds (promise 1)."""
@@ -198,18 +166,14 @@ class ComponentLink(ComponentXMPP):
     # -- sending -------------------------------------------------------------------------------------------------------
     def has_room(self) -> bool:
         """Whether a further message may be written now."""
-        most = 1 if self._careful else _MOST_UNCONFIRMED
-        return self.up and self._writable and not self._closing and len(self._unconfirmed) < most
+        return self.up and self._writable and not self._closing and self._fence.has_room
 
     def deliver(self, delivery: Delivery) -> None:
         """Write a stanza that is to be confirmed."""
         if not self.up:
             self._done(delivery, LOST)
             return
-        self._unconfirmed.append(delivery)
-        if delivery.parcel.trace:
-            self._by_trace[delivery.parcel.trace] = delivery
-        self._written += 1
+        self._fence.wrote(delivery)
         assert isinstance(delivery.parcel.wire, bytes)
         self._write(delivery.parcel.wire)
 
@@ -235,8 +199,8 @@ class ComponentLink(ComponentXMPP):
         self._write_handle = None
         if self._outbox and self.transport:
             outbox, self._outbox, self._outbox_octets = self._outbox, [], 0
-            if self._written > self._confirmed and not self._fences:
-                outbox.append(self._fence())
+            if self._fence.is_due:
+                outbox.append(self._fence.ping(self.loop.time()))
             self.send_raw(b"".join(outbox))
 
     def pause_writing(self) -> None:
@@ -249,51 +213,24 @@ class ComponentLink(ComponentXMPP):
         self._write_now()
         self._sink.link_up(self.domain)
 
-    # -- the fence -----------------------------------------------------------------------------------------------------
-    def _fence(self) -> bytes:
-        self._serial += 1
-        self._fences.append((self._serial, self._written))
-        self._fence_clock = self.loop.time()
-        return (
-            f"<iq type='get' from='{self.domain}' to='{self.domain}' id='fence-{self._nonce}-{self._serial}'>"
-            "<ping xmlns='urn:xmpp:ping'/></iq>"
-        ).encode()
-
+    # -- what became of it ---------------------------------------------------------------------------------------------
     def _fence_back(self, iq: Element) -> bool:
-        """Whether this iq is one of our fences; a later one covers the earlier (XEP-0199, SEC-43)."""
-        prefix, _, serial = iq.get("id", "").rpartition("-")
-        if (
-            prefix != f"fence-{self._nonce}"
-            or not (iq.get("from") == iq.get("to") == self.domain)
-            or not (serial.isascii() and serial.isdigit())
-        ):
+        """Whether this iq is the fence's; what it covers is delivered."""
+        delivered = self._fence.back(iq)
+        if delivered is None:
             return False
         # Not before: a server that breaks right after each handshake would be asked once a second for ever.
         self._retry_seconds = _FIRST_RETRY_SECONDS
-        covered = self._confirmed
-        while self._fences and self._fences[0][0] <= int(serial):
-            covered = self._fences.popleft()[1]
-        if covered > self._confirmed:
-            count, self._confirmed = covered - self._confirmed, covered
-            self._confirm(count)
-        if self._written > self._confirmed and not self._fences:
-            self._write(self._fence())
+        for delivery in delivered:
+            self._done(delivery, DELIVERED)
+        if self._fence.is_due:
+            self._write(self._fence.ping(self.loop.time()))
         self._sink.link_up(self.domain)
         return True
 
-    def _confirm(self, count: int) -> None:
-        for _ in range(count):
-            delivery = self._unconfirmed.popleft()
-            if delivery.parcel.trace:
-                self._by_trace.pop(delivery.parcel.trace, None)
-            if self._careful:
-                self._careful -= 1
-                self._breaks.pop(delivery.seq, None)
-            self._done(delivery, DELIVERED)
-
     def _done(self, delivery: Delivery, outcome: Outcome) -> None:
         """Say what became of it: what the server said of it, else `outcome`."""
-        self._alone(f"delivery {delivery.seq}", delivery.done, self._failed.pop(delivery.seq, outcome))
+        self._alone(f"delivery {delivery.seq}", delivery.done, self._fence.outcome(delivery, outcome))
 
     def _alone(self, what: str, act: Callable[..., None], *given: object) -> bool:
         """Do what concerns one message; an exception stays with that message, for the link carries others. Whether there was none."""
@@ -309,20 +246,18 @@ class ComponentLink(ComponentXMPP):
         log.error("failed on an event of the link", domain=self.domain, exc_info=exception)
 
     def _tick(self) -> None:
-        """Once a second: repeat a fence that is late, ask on a silent link, give up a dead one."""
+        """Once a second."""
         self._tick_handle = self.loop.call_later(_TICK_SECONDS, self._tick)
         now = self.loop.time()
         if not self._reading:
-            # Nothing can come back while we do not read.
-            self._heard_at = self._fence_clock = now
+            self._fence.excuse(now)
             return
-        if now - self._heard_at > FENCE_LIMIT_SECONDS:
-            self._reason = f"nothing heard for {FENCE_LIMIT_SECONDS:.0f} s"
+        step = self._fence.step(now)
+        if step is Step.GIVE_UP:
+            self._reason = f"nothing heard for {fence.LIMIT_SECONDS:.0f} s"
             self.abort()
-        elif (self._fences and now - self._fence_clock > FENCE_AGAIN_SECONDS) or now - max(
-            self._heard_at, self._fence_clock
-        ) > IDLE_FENCE_SECONDS:
-            self._write(self._fence())
+        elif step is Step.PING:
+            self._write(self._fence.ping(now))
 
     # -- reading -------------------------------------------------------------------------------------------------------
     def init_parser(self) -> None:
@@ -333,7 +268,7 @@ class ComponentLink(ComponentXMPP):
 
     def data_received(self, data: bytes | str) -> None:
         """Octets from the server; ends the stream on what the parser does not bear."""
-        self._heard_at = self.loop.time()
+        self._fence.heard_at = self.loop.time()
         chunk = self._chunk = _Chunk(len(data))
         self._uncommitted += len(data)
         try:
@@ -358,7 +293,7 @@ class ComponentLink(ComponentXMPP):
         self._uncommitted = max(0, self._uncommitted - chunk.octets)
         if not self._reading and self._uncommitted < READ_BOUND_OCTETS // 2 and self.transport:
             self._reading = True
-            self._heard_at = self._fence_clock = self.loop.time()
+            self._fence.excuse(self.loop.time())
             self.transport.resume_reading()
 
     def _spawn_event(self, element: Element) -> None:
@@ -431,10 +366,7 @@ class ComponentLink(ComponentXMPP):
         """An error for something we sent: while it is unconfirmed it fails at the fence, later its sender is told (SEC-43)."""
         trace: Trace = (element.get("id", ""), str(target.bare), str(sender.bare))
         outcome = self._codec.read_error(element)
-        delivery = self._by_trace.get(trace)
-        if delivery is not None:
-            self._failed[delivery.seq] = outcome
-        else:
+        if not self._fence.failed(trace, outcome):
             self._sink.failed_later(trace, outcome)
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import Refusal
 from gateway.core.outcome import DELIVERED, LOST, Verdict
-from gateway.xmpp import component
+from gateway.xmpp import component, fence
 from gateway.xmpp.component import ComponentCarrier
 from tests.peers.prosody import Prosody
 from tests.xmpp.lonely import DOMAIN, LIMIT, NS, SECRET, Peer, Relay, Server, deliver, link_to, lonely, soon
@@ -30,9 +30,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All waits for a fence a hundred times shorter."""
-    waits = {"_TICK_SECONDS": 0.01, "FENCE_AGAIN_SECONDS": 0.05, "FENCE_LIMIT_SECONDS": 0.6, "IDLE_FENCE_SECONDS": 0.2}
-    for name, seconds in waits.items():
-        monkeypatch.setattr(component, name, seconds)
+    monkeypatch.setattr(component, "_TICK_SECONDS", 0.01)
+    for name, seconds in {"AGAIN_SECONDS": 0.05, "LIMIT_SECONDS": 0.6, "IDLE_SECONDS": 0.2}.items():
+        monkeypatch.setattr(fence, name, seconds)
 
 
 @pytest.fixture

@@ -72,14 +72,7 @@ def _parse(text: str) -> Jid:
         local, domain = "", rest
     if (slash and not resource) or (at and not local) or not domain:
         raise SyntaxFault("Bad JID", section="RFC 7622 section 3.1")
-    return Jid(enforced_local(local) if local else "", _enforced_domain(domain), _enforced_resource(resource) if slash else "")
-
-
-def _enforced_domain(domain: str) -> str:
-    name = unicode_domain(domain)
-    if len(name.encode()) > _MOST_OCTETS:
-        raise SyntaxFault("JID domain too long", section="RFC 7622 section 3.2")
-    return name
+    return Jid(enforced_local(local) if local else "", unicode_domain(domain), _enforced_resource(resource) if slash else "")
 
 
 @remembered(4096)
@@ -171,7 +164,7 @@ def jid_from_xmpp_uri(text: str) -> Jid:
     local, domain, resource = (_uri_part(part) for part in (local, domain, resource))
     if not domain or (at and not local) or (slash and not resource):
         raise SyntaxFault("Bad xmpp URI", section="RFC 5122 section 2")
-    return Jid(enforced_local(local) if local else "", _enforced_domain(domain), _enforced_resource(resource) if resource else "")
+    return Jid(enforced_local(local) if local else "", unicode_domain(domain), _enforced_resource(resource) if resource else "")
 
 
 def _uri_part(raw: str) -> str:

@@ -101,7 +101,7 @@ class Parcel(NamedTuple):
     lane: str
     gate: str
     wire: object
-    once: bool = False
+    once: bool
     trace: Trace | None = None
 
 

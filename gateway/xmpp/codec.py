@@ -133,7 +133,7 @@ class XmppCodec:
         error = xml.error(condition, kind, xml_text(fragment.reason), address)
         attributes = {"from": about.recipient, "to": about.sender, "id": about.id, "type": "error"}
         link = Jid.parse(about.recipient).domain
-        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode())
+        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode(), once=False)
 
     def _moved_to(self, fragment: Fragment) -> str:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""

@@ -92,6 +92,10 @@ def test_what_is_no_jid_is_refused(text: str) -> None:
 
 def test_the_longest_parts_are_taken() -> None:
     assert Jid.parse("a" * 1023 + "@h").local == "a" * 1023
+    # What fits into the 255 octets of a domain name is never longer than a JID part may be, however its labels are shown.
+    labels = ["\U00020000" * 56] * 3 + ["\U00020000" * 54]
+    assert Jid.parse("a@" + ".".join(labels)).domain == ".".join(labels)
+    assert len(".".join(labels).encode()) < 1023
     assert Jid.parse("a@h/" + "é" * 511).resource == "é" * 511
 
 

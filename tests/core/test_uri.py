@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -340,6 +342,19 @@ def test_im_uris_name_a_person_without_a_device(user: str, domain: str, text: st
 )
 def test_a_dot_stays_between_two_other_characters_only(user: str, text: str) -> None:
     assert im_user(user) == text
+
+
+ASCII = "".join(map(chr, range(33, 127)))
+
+
+@pytest.mark.requirement("ADDR-16", "ADDR-21")
+@pytest.mark.parametrize(
+    ("encode", "raw"),
+    [(sip_user, "-_.!~*'()&=+$,;?/"), (im_user, "-._~!$*+="), (gr_value, "-_.!~*'()[]/:&+$")],
+)
+def test_each_sign_stands_raw_or_encoded(encode: Callable[[str], str], raw: str) -> None:
+    assert {sign for sign in ASCII if encode(f"a{sign}a") == f"a{sign}a" and not sign.isalnum()} == set(raw)
+    assert all(encode(f"a{sign}a") == f"a%{ord(sign):02X}a" for sign in ASCII if not sign.isalnum() and sign not in raw)
 
 
 @pytest.mark.requirement("ADDR-16", "SEC-13")

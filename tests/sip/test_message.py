@@ -520,6 +520,8 @@ def test_unknown_headers_and_lists_may_repeat() -> None:
         ("0x5", b"hello", "400 Bad Content-Length"),
         ("five", b"hello", "400 Bad Content-Length"),
         ("5.0", b"hello", "400 Bad Content-Length"),
+        ("9999999999", b"hello", "400 Content-Length does not match"),
+        ("10000000000", b"hello", "400 Bad Content-Length"),
         ("99999999999", b"hello", "400 Bad Content-Length"),
         ("\u0665", b"hello", "400 Bad Content-Length"),
     ],

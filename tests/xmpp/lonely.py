@@ -84,7 +84,7 @@ class Sent:
 def deliver(link: ComponentLink, seq: int, body: str = "hi") -> Sent:
     """Give the link a stanza from tomas to mira whose id is `seq`."""
     wire = f"<message from='tomas@{DOMAIN}' to='mira@xmpp.example' id='{seq}'><body>{body}</body></message>".encode()
-    sent = Sent(seq, Parcel("lane", DOMAIN, wire, trace=(str(seq), f"tomas@{DOMAIN}", "mira@xmpp.example")))
+    sent = Sent(seq, Parcel("lane", DOMAIN, wire, False, (str(seq), f"tomas@{DOMAIN}", "mira@xmpp.example")))
     delivery: Delivery = sent
     link.deliver(delivery)
     return sent

@@ -517,6 +517,25 @@ def test_retry_after_counts_where_it_may_come(status: int, kind: str) -> None:
     assert error.get("type") == kind
 
 
+@pytest.mark.requirement("ERR-13", "ERR-14")
+@pytest.mark.parametrize(
+    ("status", "contact", "condition", "address"),
+    [
+        (301, "<sip:romeo@sip.example>", "gone", "xmpp:romeo@sip.example"),
+        (302, "<sip:romeo@sip.example>", "redirect", "xmpp:romeo@sip.example"),
+        (305, "sip:romeo@sip.example", "redirect", "xmpp:romeo@sip.example"),
+        (302, "<tel:+1-201-555-0123>", "redirect", "tel:+1-201-555-0123"),
+        (301, "", "item-not-found", ""),
+        (302, "", "redirect", ""),
+        (410, "<sip:romeo@sip.example>", "gone", ""),
+        (404, "<sip:romeo@sip.example>", "item-not-found", ""),
+    ],
+)
+def test_a_redirection_says_where_to_and_is_none_without(status: int, contact: str, condition: str, address: str) -> None:
+    [error] = failure(status, "x", *([("Contact", contact)] if contact else []))
+    assert (error[0].tag, error[0].text or "") == (f"{{{xml.STANZAS}}}{condition}", address)
+
+
 @pytest.mark.requirement("ERR-04")
 def test_a_refusal_of_ours_says_by_whom() -> None:
     found = fromstring(CODEC.refusal(ORIGIN, Refusal("groupchat", "not <here>")))

@@ -323,6 +323,13 @@ def test_what_is_skipped_is_not_kept(beginning: bytes, filling: bytes) -> None:
 
 
 @pytest.mark.requirement("SEC-35")
+def test_what_stands_between_stanzas_is_not_kept() -> None:
+    blanks, texts = [[each * 16_384] * 100 for each in (b"\n", b"x")]
+    assert condition(b"<message/>", *blanks, b"<message/>", *texts, b"<message/>") == ""
+    assert max(peak(blanks), peak([b"<message/>", *blanks]), peak([b"<message/>", *texts])) < 500_000
+
+
+@pytest.mark.requirement("SEC-35")
 def test_the_bound_is_on_each_stanza_not_on_the_stream() -> None:
     assert condition(*[sized(200_000)] * 4, sized(200_000) + sized(200_000)) == ""
     assert condition(b"<message/>" * 30_000) == ""

@@ -48,7 +48,7 @@ _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
 }  # fmt: skip
 _TYPES = frozenset(("Callable", "Literal", "dict", "list", "tuple"))
 _CITATION = re.compile(r"(?:RFC|XML) [0-9]|[A-Z]+-[0-9]")
-_LETTERS = re.compile(r"[^\W_]")
+_LETTERS_OR_PATTERN = re.compile(r"[^\W_]|[()\[\]\\|]")
 _CACHE = re.compile(r"\(?_?(?:MOST_)?REMEMBERED\w*")
 _PRAGMA = re.compile(r"#\s*(?:pragma|type):?")
 
@@ -115,8 +115,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _other(text: str) -> str:
-    """One letter more; one less where there are signs alone, as for a strip or a quote, among which a letter would make no difference."""
-    return text[:-1] if text and not _LETTERS.search(text) else f"X{text}"
+    """One letter more; or the last sign less where there are signs alone, as in a strip, where a letter would make no difference."""
+    return f"X{text}" if not text or _LETTERS_OR_PATTERN.search(text) else text[:-1]
 
 
 def _is_text(node: ast.AST) -> bool:

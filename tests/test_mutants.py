@@ -83,8 +83,8 @@ def test_what_no_test_could_hold_is_spared() -> None:
 
 
 def test_signs_lose_one_and_words_get_a_letter() -> None:
-    assert changes("text.strip(' \\t') == b'\\r\\n' + '' + 'a.'")[-4:] == [
-        "' \\t' -> ' '", "b'\\r\\n' -> b'\\r'", "'' -> 'X'", "'a.' -> 'Xa.'"
+    assert changes("text.strip(' \\t') == b'\\r\\n' + '' + 'a.' + ')?'")[-5:] == [
+        "' \\t' -> ' '", "b'\\r\\n' -> b'\\r'", "'' -> 'X'", "'a.' -> 'Xa.'", "')?' -> 'X)?'"
     ]  # fmt: skip
 
 

@@ -402,6 +402,25 @@ def test_a_fault_says_where() -> None:
     assert caught.value.offset == len("From: <im:a@b>\r\n")
 
 
+@pytest.mark.parametrize(
+    ("raw", "offset"),
+    [
+        (b"Content-Type: message/cpim\r\n\r\n" + TAIL, 0),
+        (b"From: <im:a@b>\r\nTo: <im:c@d>\n\r\n" + CONTENT, 28),
+        (b"From: <im:a@b>\r\n" + CONTENT, 16),
+        (b"From: <im:a@b>\r\nSubject : a\r\n\r\n" + CONTENT, 16),
+        (b"From: <im:a@b>\r\nSubject:a\r\n\r\n" + CONTENT, 16),
+        (b"From: <im:a@b>\r\n\r\nContent-Type: text/plain\n\nhi", 18),
+        (b"From: <im:a@b>\r\n\r\nContent-Length: 2\r\n\r\nhi", 18),
+        (b"From: <im:a@b>\r\n", 16),
+    ],
+)
+def test_a_strict_reader_says_where_it_is_wrong(raw: bytes, offset: int) -> None:
+    with pytest.raises(SyntaxFault) as caught:
+        CpimMessage.parse(raw, strict=True)
+    assert caught.value.offset == offset
+
+
 @pytest.mark.requirement("CPIM-23")
 def test_a_line_may_be_long() -> None:
     found = message("Subject: " + "x" * 20_000, strict=True)
@@ -577,6 +596,8 @@ def test_any_subject_comes_back(text: str) -> None:
         ("<urn:x:y>", "", "urn:x:y"),
         ("<mailto:a@b?subject=x>", "", "mailto:a@b?subject=x"),
         ("<pres:a@b>", "", "pres:a@b"),
+        ("  Julie  <im:j@x>  ", "Julie", "im:j@x"),
+        (" im:j@x ", "", "im:j@x"),
     ],
 )
 def test_addresses_are_read(value: str, name: str, uri: str) -> None:

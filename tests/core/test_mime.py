@@ -235,6 +235,10 @@ def test_any_octets_are_an_entity_or_a_syntax_fault(raw: bytes) -> None:
     assert raw.endswith(entity.content)
 
 
+def test_blanks_around_a_header_are_no_part_of_it() -> None:
+    assert header_fields(b"A :  1 \t\r\nB\t:\t2\t 3\t\r\nC:\r\nD: \t") == (("A", "1"), ("B", "2\t 3"), ("C", ""), ("D", ""))
+
+
 def test_header_fields_of_an_empty_block() -> None:
     assert header_fields(b"") == ()
 

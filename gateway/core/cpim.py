@@ -82,8 +82,9 @@ class CpimMessage:
         headers, end = reading.headers(0)
         entity = reading.entity(end)
         if end == 0 and entity.content_type.essence == MEDIA_TYPE:
-            reading = _Reading(raw, strict)
-            reading.note("nested-headers", 0, "RFC 3862 section 2")
+            # Strict reading has not come here: MIME headers where message headers belong are a fault by themselves.
+            reading = _Reading(raw, strict=False)
+            reading.remark("nested-headers")
             headers, end = reading.headers(len(raw) - len(entity.content))
             entity = reading.entity(end)
         return CpimMessage(raw, entity, tuple(reading.notes), headers)
@@ -165,9 +166,10 @@ class _Reading:
         """Something that the grammar forbids: a fault when reading is strict. at: -1 for the header line that is being read."""
         if self._strict:
             raise SyntaxFault(f"Bad message/cpim ({what})", self._raw.find(self._line) if at < 0 else at, section)
-        self._remark(what)
+        self.remark(what)
 
-    def _remark(self, what: str) -> None:
+    def remark(self, what: str) -> None:
+        """Something odd that the grammar leaves open."""
         if what not in self.notes:
             self.notes.append(what)
 
@@ -215,7 +217,7 @@ class _Reading:
             text = line.decode()
         except UnicodeDecodeError:
             text = line.decode("utf-8", "replace")
-            self._remark("utf8")
+            self.remark("utf8")
         full_name, colon, value = text.partition(": ")
         split = split_name(full_name)
         if not colon or not split or not value.isprintable() or "\\" in value or value.strip(" ") != value or self._strict:
@@ -269,7 +271,7 @@ class _Reading:
             if not declare(self._spaces, value):
                 self.note("bad-namespace", section="RFC 3862 section 4.6")
             elif MISPRINTED_CORE in value:
-                self._remark("misprinted-namespace")
+                self.remark("misprinted-namespace")
             return CORE, name
         return namespace, name
 
@@ -285,7 +287,7 @@ class _Reading:
             self.note("no-content-type", at, "RFC 3862 section 2.4")
         length = entity.header("Content-Length")
         if length is not None and length != str(len(entity.content)):
-            self._remark("content-length")
+            self.remark("content-length")
         return entity
 
 

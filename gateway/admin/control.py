@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.core.canonical import text_message
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.tables import RefusalRow
+from gateway.core.tokens import fresh_token
 
 _MOST_BODY = 256 * 1024
 _CLOSE_SECONDS = 1.0
@@ -164,7 +164,7 @@ def _once(future: asyncio.Future[T]) -> Callable[[T], None]:
 def _envelope(sender: Address, recipient: Address, text: str) -> Envelope:
     if isinstance(sender, SipAddress) is isinstance(recipient, SipAddress):
         raise Refusal("target-unknown", f"{sender} and {recipient} live on the same side")
-    now, trace_id = time.time(), secrets.token_hex(8)
+    now, trace_id = time.time(), fresh_token()
     return Envelope(
         id=trace_id,
         trace_id=trace_id,

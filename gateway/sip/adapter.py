@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +17,7 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
+from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri
 
 from .codec import PLACE_OF_BRANCH, Draft, SipCodec
@@ -202,7 +202,7 @@ class SipAdapter:
             return
         if self._draining or self._endpoint.is_crowded:
             raise Refusal("shutting-down" if self._draining else "overloaded")
-        envelope = uas.message(request, peer, secrets.token_hex(8), time.time())
+        envelope = uas.message(request, peer, fresh_token(), time.time())
         if envelope is None:
             self._accept(transaction, remember=True)
         else:

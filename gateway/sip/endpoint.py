@@ -5,7 +5,6 @@ Order for a request: readable? ours already (pending, answered)? ACK, CANCEL? el
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,6 +12,7 @@ from ipaddress import ip_address
 import structlog
 
 from gateway.core.digest import AgingDigestMap, digest
+from gateway.core.tokens import fresh_token
 
 from . import writer
 from .flow import Flow
@@ -260,7 +260,7 @@ class Endpoint:
     @staticmethod
     def branch() -> str:
         """A new branch (SIP-60)."""
-        return f"z9hG4bK{secrets.token_hex(8)}"
+        return f"z9hG4bK{fresh_token()}"
 
     def request(self, branch: str, method: str, octets: bytes, flow: Flow, now: float, user: object) -> None:
         """Send a request of ours; its end is told to `ended`."""

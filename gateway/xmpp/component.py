@@ -27,6 +27,7 @@ from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
 from gateway.core.ports import Delivery, Policy, Sink, Trace
 from gateway.core.settings import XmppSettings
+from gateway.core.tokens import fresh_token
 
 from . import fence, services
 from . import stanza as xml
@@ -338,7 +339,7 @@ class ComponentLink(ComponentXMPP):
                 self._error(element, sender, target)
                 return
             parties = self._policy.from_xmpp(self.domain, sender, target)
-            envelope = self._codec.read(element, parties, f"xmpp:{self.domain}", secrets.token_hex(8), time.time())
+            envelope = self._codec.read(element, parties, f"xmpp:{self.domain}", fresh_token(), time.time())
         except (Refusal, SyntaxFault) as refusal:
             self._refuse(origin, refusal if isinstance(refusal, Refusal) else Refusal("bad-syntax", refusal.what))
             return

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from gateway.core.envelope import Envelope
-from gateway.core.ports import Answered, Settlement, Store
+from gateway.core.ports import Answered, Store
 
 from .relay import Relay
 
@@ -21,7 +20,7 @@ class Desk:
         """Everything that is kept and not settled: seq, lane, state, attempts, octets, seconds until it is due, the last answer."""
         now = self._clock()
         rows: list[dict[str, object]] = []
-        for lane in self._relay.lanes.values():
+        for lane in self._relay.lanes.by_key.values():
             due = round(max(0.0, lane.due_at - now), 1)
             for state, messages in (("sending", lane.flying.values()), ("waiting", lane.waiting)):
                 rows += [
@@ -33,7 +32,7 @@ class Desk:
         rows += [
             {"seq": one.seq, "lane": one.lane, "state": "parked", "attempts": one.attempts, "octets": one.octets, "due_in": 0.0,
              "status": 0, "reason": one.parked}
-            for one in self._relay.parked.values()
+            for one in self._relay.lanes.parked.values()
         ]  # fmt: skip
         return sorted(rows, key=lambda row: row["seq"])  # type: ignore[arg-type,return-value]
 
@@ -47,30 +46,25 @@ class Desk:
 
     def retry(self, seq: int) -> bool:
         """Try a waiting or parked message now; for a waiting one its whole lane, so that the order stays. False when there is none."""
-        relay = self._relay
-        if entry := relay.parked.pop(seq, None):
-            lane = relay.lane(entry.lane)
-            lane.put_back(relay.unread(entry))
-            relay.postpone(Settlement(seq, time.time(), entry.number, 0))
-            relay.pump(lane)
+        dispatch = self._relay.dispatch
+        if dispatch.fates.unpark(seq):
             return True
-        for lane in relay.lanes.values():
+        for lane in self._relay.lanes.by_key.values():
             if any(message.seq == seq for message in lane.waiting):
                 lane.due_at = 0.0
-                relay.pump(lane)
+                dispatch.pump(lane)
                 return True
         return False
 
     def drop(self, seq: int) -> bool:
         """Take a waiting or parked message out; one that is being sent cannot be taken back. Its sender is not told."""
-        relay = self._relay
-        if entry := relay.parked.pop(seq, None):
-            relay.forget(relay.unread(entry))
+        fates = self._relay.dispatch.fates
+        if fates.forget_parked(seq):
             return True
-        for lane in relay.lanes.values():
+        for lane in self._relay.lanes.by_key.values():
             message = next((one for one in lane.waiting if one.seq == seq), None)
             if message and not lane.loading:
                 lane.waiting.remove(message)
-                relay.forget(message)
+                fates.forget(message)
                 return True
         return False

@@ -263,7 +263,7 @@ def scene(folder: Path, **limits: Any) -> Iterator[Scene]:
     loop = MovedLoop()
     clock = SimpleNamespace(time=lambda: EPOCH + loop.now, monotonic=lambda: loop.now)
     with disk() as broken, pytest.MonkeyPatch.context() as patch:
-        for room in ("relay.relay", "relay.desk", "store.outbox"):
+        for room in ("relay.relay", "relay.dispatch", "relay.fates", "store.outbox"):
             patch.setattr(f"gateway.{room}.time", clock)
         it = Scene(folder, broken, loop, Limits(**limits))
         try:

@@ -63,7 +63,7 @@ def test_a_parked_message_is_tried_again_at_its_place(tmp_path: Path) -> None:
         it.link_up(it.xmpp)
         assert it.xmpp.texts == ["one", "two"]
         it.answer_all(it.xmpp)
-        assert (it.kept, it.relay._held) == (0, 0)
+        assert (it.kept, it.relay.lanes.held) == (0, 0)
 
 
 def test_a_message_that_is_dropped_is_gone_and_nobody_is_told(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_retry_after_in_a_final_refusal_holds_what_comes_next_for_the_same_recip
         assert it.sip.texts == ["one", "for tomas", "two"]
         it.answer_all(it.sip)
         it.move(10.0)
-        assert [key for key in it.relay.lanes if key.startswith("sip ")] == []
+        assert [key for key in it.relay.lanes.by_key if key.startswith("sip ")] == []
 
 
 def test_a_try_after_a_status_has_a_new_number_and_one_after_silence_the_same(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ class TestAtOnce:
             it.sip.once, it.sip.up = True, False
             assert it.offer("hello").refusal == "link-down"
             it.move(6.0)
-            assert it.relay.lanes == {}
+            assert it.relay.lanes.by_key == {}
             it.sip.up = True
             assert it.offer("hello").is_kept
             it.answer(it.sip)
@@ -409,8 +409,8 @@ def test_what_was_on_its_way_goes_again_after_a_restart_with_the_same_id(tmp_pat
 
 
 def test_more_than_is_held_in_memory_is_read_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.relay.relay._MOST_HELD", 5)
-    monkeypatch.setattr("gateway.relay.relay._READ_AHEAD", 3)
+    monkeypatch.setattr("gateway.relay.lanes._MOST_HELD", 5)
+    monkeypatch.setattr("gateway.relay.dispatch._READ_AHEAD", 3)
     with scene(tmp_path) as it:
         words = [f"{number}" for number in range(30)]
         for word in words:
@@ -421,13 +421,13 @@ def test_more_than_is_held_in_memory_is_read_when_it_is_due(tmp_path: Path, monk
         assert [text for text in it.sip.texts if text != "to tomas"] == words
         assert "to tomas" in it.sip.texts
         assert it.kept == 0
-        assert it.relay._held == 0
+        assert it.relay.lanes.held == 0
 
 
 @pytest.mark.requirement("REL-19")
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_waits_for_a_link_is_not_all_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: bool) -> None:
-    monkeypatch.setattr("gateway.relay.relay._MOST_HELD", 5)
+    monkeypatch.setattr("gateway.relay.lanes._MOST_HELD", 5)
     with scene(tmp_path) as it:
         it.sip.up = False
         people = [SipAddress(f"user{number}", "sip.example") for number in range(12)]
@@ -438,14 +438,14 @@ def test_what_waits_for_a_link_is_not_all_held_in_memory(tmp_path: Path, monkeyp
         if restart:
             it.restart(up=False)
         it.move(1.0)
-        assert it.relay._held <= 6
+        assert it.relay.lanes.held <= 6
         it.link_up(it.sip)
         it.answer_all(it.sip)
         it.move(0.1)
         it.answer_all(it.sip)
         for to in people:
             assert [text for text in it.sip.texts if text.split()[0] == to.user] == [f"{to.user} {word}" for word in WORDS]
-        assert (it.kept, it.relay._held) == (0, 0)
+        assert (it.kept, it.relay.lanes.held) == (0, 0)
 
 
 @pytest.mark.requirement("REL-04")
@@ -499,7 +499,7 @@ class TestVolatile:
             it.move(6.0)
             it.link_up(it.sip)
             assert it.sip.texts == ["one"]
-            assert it.relay.lanes == {}
+            assert it.relay.lanes.by_key == {}
 
 
 def test_lanes_are_forgotten_when_they_are_empty(tmp_path: Path) -> None:
@@ -509,7 +509,7 @@ def test_lanes_are_forgotten_when_they_are_empty(tmp_path: Path) -> None:
             it.answer(it.sip, outcome)
         it.answer_all(it.xmpp)
         it.move(6.0)
-        assert it.relay.lanes == {}
+        assert it.relay.lanes.by_key == {}
         assert it.relay.counters == {"accepted": 4, "delivered": 2, "failed": 1, "retried": 0, "refused": 0, "parked": 1}
 
 
@@ -597,7 +597,7 @@ def test_a_message_whose_lane_has_another_name_after_a_restart_ends_there(tmp_pa
         it.restart()
         assert it.kept == 0
         it.move(10.0)
-        assert it.relay.lanes == {}
+        assert it.relay.lanes.by_key == {}
 
 
 @pytest.mark.requirement("REL-10", "REL-16")

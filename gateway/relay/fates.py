@@ -1,0 +1,160 @@
+"""What becomes of messages: delivered, tried later, sent elsewhere, failed, put aside. Each fate is counted, logged and written down."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gateway.core.envelope import Envelope
+from gateway.core.outcome import Outcome, Verdict
+from gateway.core.ports import Entry, Settlement
+
+from .keeper import Keeper
+from .lane import Lane, Message, backoff
+from .lanes import Lanes
+from .masks import log_fate
+
+MOST_DUE_SECONDS = 3600.0
+"""Nothing makes a lane wait longer."""
+_LINK_DOWN = Outcome(Verdict.FAILED, 480, "The link to the other side is down")
+
+log = structlog.get_logger("relay")
+
+
+class Fates:
+    """Everything runs on the loop; clock: its time. number: the next of the one sequence. counters: where it counts.
+
+    tell: the message that tells the sender of an envelope about a failure, ready to be kept; None when nobody is told.
+    go_on: called when more may be sent from a lane.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        keeper: Keeper,
+        counters: dict[str, int],
+        *,
+        number: Callable[[], int],
+        clock: Callable[[], float],
+        tell: Callable[[Envelope, Outcome], Message | None],
+        go_on: Callable[[Lane], None],
+    ) -> None:
+        self._lanes, self._keeper, self._counters = lanes, keeper, counters
+        self._number, self._clock, self._tell, self._go_on = number, clock, tell, go_on
+
+    def ended(self, message: Message, outcome: Outcome) -> None:
+        """A carrier says what became of one try."""
+        parcel, verdict = message.parcel, outcome.verdict
+        assert parcel is not None  # it was sent
+        lane = self._lanes.by_key[parcel.lane]
+        del lane.flying[message.seq]
+        if verdict is Verdict.DELIVERED:
+            self._counters["delivered"] += 1
+            log_fate("delivered", message)
+            self.forget(message)
+        elif verdict is Verdict.FAILED:
+            self.fail(message, outcome)
+            if outcome.retry_after:
+                # Not this message, but whatever comes next for the same recipient (MSG-49).
+                lane.due_at = max(lane.due_at, self._clock() + min(outcome.retry_after, MOST_DUE_SECONDS))
+        elif verdict is Verdict.MOVED:
+            self._move(lane, message)
+        elif verdict is Verdict.POISON:
+            self.park(message, lane.key, outcome.reason)
+        elif parcel.once:
+            self.fail(message, outcome if outcome.status else _LINK_DOWN)
+        elif verdict is Verdict.LOST:
+            lane.put_back(message)
+        else:
+            self._try_later(lane, message, outcome)
+        self._go_on(lane)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+    def forget(self, message: Message) -> None:
+        """Take a message that waits no more out of the store; its sender is told nothing."""
+        self._lanes.release(message)
+        self._keeper.settle(message.seq)
+
+    def fail(self, message: Message, outcome: Outcome) -> None:
+        """Settle for good; the sender is told in the same commit."""
+        envelope = message.envelope
+        assert envelope is not None  # it was read
+        self._counters["failed"] += 1
+        log_fate("failed", message, status=outcome.status, reason=outcome.reason)
+        self._lanes.release(message)
+        follow_up = self._tell(envelope, outcome)
+        if follow_up:
+            self._lanes.expect(follow_up)
+        self._keeper.postpone(Settlement(message.seq, follow_up=follow_up.acceptance if follow_up else None), follow_up)
+
+    def give_up(self, message: Message, lane: str, why: Outcome) -> None:
+        """It will not be sent: put aside where that is the verdict, else failed."""
+        if why.verdict is Verdict.POISON:
+            self.park(message, lane, why.reason)
+        else:
+            self.fail(message, why)
+
+    # -- another try ---------------------------------------------------------------------------------------------------
+    def _move(self, lane: Lane, message: Message) -> None:
+        """Send it to where it was redirected, once the commit that contains its new number is done; until then the lane is taken."""
+        lane.flying[message.seq] = message
+        message.number, message.repeat = self._number(), False
+        log_fate("redirected", message)
+
+        def numbered() -> None:
+            del lane.flying[message.seq]
+            lane.put_back(message)
+            self._go_on(lane)
+
+        self._keeper.renumber(Settlement(message.seq, time.time(), message.number, message.attempts), numbered)
+
+    def _try_later(self, lane: Lane, message: Message, outcome: Outcome) -> None:
+        message.attempts += 1
+        message.status, message.reason = outcome.status, outcome.reason
+        message.repeat = outcome.verdict is Verdict.UNKNOWN
+        if not message.repeat:
+            message.number = self._number()
+            message.start_over()
+        pause = min(outcome.retry_after or 0.0, MOST_DUE_SECONDS)
+        delay = backoff(message.attempts, pause, random.random())  # noqa: S311 - spreads load, hides nothing
+        lane.put_back(message)
+        lane.due_at = self._clock() + delay
+        self._counters["retried"] += 1
+        log_fate("later", message, status=outcome.status, seconds=round(delay, 1))
+        self._keeper.postpone(Settlement(message.seq, time.time() + delay, message.number, message.attempts))
+
+    # -- put aside, and back -------------------------------------------------------------------------------------------
+    def park(self, message: Message, lane: str, reason: str) -> None:
+        """Put a message aside that cannot be delivered and must not stop the others (REL-18)."""
+        self._counters["parked"] += 1
+        log.error("parked", seq=message.seq, reason=reason, trace_id=message.envelope.trace_id if message.envelope else "")
+        self._lanes.release(message)
+        self._lanes.parked[message.seq] = Entry(
+            message.seq, lane, message.octets, 0.0, message.expires_at, 0.0, message.number, message.attempts, reason
+        )
+        self._keeper.postpone(Settlement(message.seq, number=message.number, attempts=message.attempts, parked=reason))
+
+    def unpark(self, seq: int) -> bool:
+        """What was put aside waits again, at its place in the order. False when there is none."""
+        entry = self._lanes.parked.pop(seq, None)
+        if entry is None:
+            return False
+        lane = self._lanes.lane(entry.lane)
+        lane.put_back(self.unread(entry))
+        self._keeper.postpone(Settlement(seq, time.time(), entry.number, 0))
+        self._go_on(lane)
+        return True
+
+    def forget_parked(self, seq: int) -> bool:
+        """Take what was put aside out of the store. False when there is none."""
+        entry = self._lanes.parked.pop(seq, None)
+        if entry:
+            self._keeper.settle(seq)
+        return entry is not None
+
+    def unread(self, entry: Entry) -> Message:
+        """A message of which only the index is known."""
+        return Message(entry.seq, entry.octets, entry.expires_at, entry.number, self.ended, attempts=entry.attempts, repeat=True)

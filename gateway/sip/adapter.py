@@ -54,18 +54,18 @@ class _Attempt(NamedTuple):
 
 
 class SipAdapter:
-    """Implements the Carrier port. Made before the loop runs; `open` starts it."""
+    """Implements the Carrier port. Made before the loop runs; `open` makes what needs the loop and the sockets."""
 
     window = 1
+    _loop: asyncio.AbstractEventLoop
+    _endpoint: Endpoint
+    _uas: Uas
 
     def __init__(
         self, settings: Settings, tables: Tables, policy: Policy, codec: SipCodec, sink: Sink, secret: bytes, timers: Timers | None = None
     ) -> None:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
         self._timers = timers or Timers()
-        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
-        self._endpoint: Endpoint = None  # type: ignore[assignment]
-        self._uas: Uas = None  # type: ignore[assignment]
         self._transports = Transports(settings.sip.listen, self)
         self._locator = Locator({":" in listener.host for listener in settings.sip.listen})
         self._hops: Hops[Delivery] = Hops()

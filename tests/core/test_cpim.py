@@ -151,6 +151,7 @@ FROM = "From: <im:a@b>"
         pytest.param(octets("Subject: x "), ("trailing-blank",), "Subject", ("x",), id="W4"),
         pytest.param(octets("Subject:  x"), ("spaces",), "Subject", ("x",), id="W4-several-spaces"),
         pytest.param(octets("To : <im:a@b>"), ("space-before-colon",), "To", ("<im:a@b>",), id="W6"),
+        pytest.param(octets("To\t : <im:a@b>"), ("space-before-colon",), "To", ("<im:a@b>",), id="W6-tab"),
         pytest.param(octets("imdn.Message-ID: 1", "NS: imdn <urn:ietf:params:imdn>"), ("unbound-prefix",), "Message-ID", (), id="W7"),
         pytest.param(octets("Subject: a\x07b"), ("control",), "Subject", ("a\x07b",), id="W10"),
         pytest.param(octets("Subject: a\tb"), ("control",), "Subject", ("a\tb",), id="W10-tab"),

@@ -53,14 +53,14 @@ def said_no(peer: Peer, sender: str, target: str = "sip:juliet@xmpp.example") ->
 @pytest.mark.parametrize("host", ["192.0.3.1", "10.0.0.1", "127.0.0.1", "::1", "2001:db9::1", "::ffff:10.0.0.1"])
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_a_peer_that_is_not_named_is_refused(transport: str, host: str) -> None:
-    with pytest.raises(Refusal, match="peer-unknown"):
+    with pytest.raises(Refusal, match=r"^peer-unknown"):
         GUARD.peer(transport, host)
 
 
 @pytest.mark.requirement("SEC-05")
 def test_without_any_rule_every_peer_is_refused() -> None:
     guard = Guard(replace(SETTINGS, sip=replace(SETTINGS.sip, trusted=()), peers=()), GUARD.directory)
-    with pytest.raises(Refusal, match="peer-unknown"):
+    with pytest.raises(Refusal, match=r"^peer-unknown"):
         guard.peer("udp", "127.0.0.1")
 
 
@@ -188,7 +188,7 @@ def test_an_xmpp_user_may_write_to_a_person_on_the_sip_side() -> None:
 @pytest.mark.requirement("SEC-03")
 @pytest.mark.parametrize("sender", ["romeo@sip.example/x", "sip.example", "a@ims.example", "ROMEO@SIP.example", "tomas@sip.example"])
 def test_a_stanza_from_a_domain_of_the_sip_side_is_refused(sender: str) -> None:
-    with pytest.raises(Refusal, match="sender-spoofs-sip"):
+    with pytest.raises(Refusal, match=r"^sender-spoofs-sip"):
         GUARD.from_xmpp("sip.example", Jid.parse(sender), Jid.parse("romeo@sip.example"))
 
 
@@ -204,7 +204,7 @@ def test_a_stanza_from_a_domain_of_the_sip_side_is_refused(sender: str) -> None:
     ],
 )
 def test_a_stanza_between_others_is_refused(sender: str, target: str, key: str) -> None:
-    with pytest.raises(Refusal, match=key):
+    with pytest.raises(Refusal, match=f"^{key}"):
         GUARD.from_xmpp("sip.example", Jid.parse(sender), Jid.parse(target))
 
 

@@ -533,6 +533,29 @@ def test_content_length(length: str | None, body: bytes, said: str) -> None:
         assert read(data).body == body[: int(length) if length else None]
 
 
+def test_a_type_without_a_body_is_read_when_it_is_asked_for() -> None:
+    assert str(read(octets(rows(content_length="0"), b"")).content_type) == "text/plain"
+    assert read(octets(rows(content_length="0", content_type=None), b"")).content_type is None
+    with pytest.raises(BadMessage, match="Bad Content-Type"):
+        _ = read(octets(rows(content_length="0", content_type="text"), b"")).content_type
+
+
+@pytest.mark.requirement("SIP-55")
+def test_what_asks_for_a_request_does_so_in_sip_uris_only() -> None:
+    for uri, said in (("im:romeo@gw.example.net?a=b", "ok"), ("sip:romeo@gw.example.net?a=b", "400 Bad Request-URI")):
+        assert verdict(octets(start=b"MESSAGE %b SIP/2.0" % uri.encode())) == said
+
+
+@pytest.mark.requirement("TOR-12")
+def test_strict_reading_lets_a_quoted_name_hold_anything() -> None:
+    for value, said in (
+        ('"a < b;; > \\" ;" <sip:a@h>;tag=1', "ok"),
+        ("<sip:a@h>;;tag=1", "400 Bad From"),
+        ("< sip:a@h>;tag=1", "400 Bad From"),
+    ):
+        assert verdict(changed(**{"from": value}), strict=True) == said
+
+
 @pytest.mark.requirement("SIP-41", "SEC-26")
 def test_a_message_of_a_stream_has_its_exact_length() -> None:
     assert verdict(octets(), stream=True) == "ok"

@@ -555,6 +555,24 @@ def test_an_error_stanza_in_sip_terms() -> None:
     assert CODEC.read_error(error_stanza(content, "mira@xmpp.example/a")).status == 404
 
 
+@pytest.mark.requirement("ERR-13")
+@pytest.mark.parametrize(
+    ("error", "status", "contact"),
+    [
+        ("<gone xmlns='{}'>xmpp:juliet@xmpp.example</gone>", 301, "sip:juliet@xmpp.example"),
+        ("<gone xmlns='{}'> xmpp:tomas@sip.example/x </gone>", 301, "sip:tomas@sip.example"),
+        ("<redirect xmlns='{}'>xmpp:juliet@xmpp.example</redirect>", 302, "sip:juliet@xmpp.example"),
+        ("<gone xmlns='{}'/>", 410, ""),
+        ("<gone xmlns='{}'>sip:a@b</gone>", 410, ""),
+        ("<redirect xmlns='{}'/>", 480, ""),
+        ("<forbidden xmlns='{}'>xmpp:juliet@xmpp.example</forbidden>", 603, ""),
+    ],
+)
+def test_an_error_that_says_where_to_go(error: str, status: int, contact: str) -> None:
+    found = CODEC.read_error(error_stanza(f"<error>{error.format(xml.STANZAS)}</error>"))
+    assert (found.verdict, found.status, found.contact) == (Verdict.FAILED, status, contact)
+
+
 @pytest.mark.requirement("ERR-03")
 def test_the_text_of_an_error_has_a_bound() -> None:
     assert len(CODEC.read_error(error_stanza(f"<error><text xmlns='{xml.STANZAS}'>{'x' * 9999}</text></error>")).reason) == 256

@@ -204,6 +204,7 @@ def skipped(*parts: bytes) -> list[bool]:
 @pytest.mark.requirement("SEC-35", "IMSG-28")
 @pytest.mark.parametrize("piece", [1 << 20, 65_536, 4096, 1000])
 def test_a_stanza_of_256_kib_is_taken_and_more_is_skipped(piece: int) -> None:
+    assert MOST_STANZA_OCTETS == 256 * 1024
     for octets, expected in ((MOST_STANZA_OCTETS, False), (MOST_STANZA_OCTETS + len(b"</message>") + 1, True)):
         assert skipped(*pieces(sized(octets), piece)) == [expected]
 

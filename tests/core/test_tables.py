@@ -418,6 +418,8 @@ def test_a_hole_in_errors_is_named(tmp_path: Path, row: str, said: str) -> None:
             f'field[{CC}].to_xmpp: the gateway has no way to carry "cc" there',
         ),
         ("[[field]]", "colour = 1\n[[field]]", "colour: unknown key; known are field"),
+        ('name = "cc"', 'name = "CC"', f'field[{CC}].name: must be lower-case words joined by hyphens, not "CC"'),
+        ('name = "cc"', 'name = "c c"', f'field[{CC}].name: must be lower-case words joined by hyphens, not "c c"'),
         ('name = "cc"', 'name = "bcc"', f'field[{CC}]: "bcc" is used nowhere; did you mean cc?'),
     ],
 )

@@ -1,10 +1,11 @@
-"""Which headers are lists, as the documents that define them say it."""
+"""Which headers are lists and how they are spelled, as the documents that define them have it."""
 
 from __future__ import annotations
 
 import pytest
 
 from gateway.sip.message import parse
+from gateway.sip.names import title
 from tests.sip.sample import ROWS, octets
 
 LISTS = {
@@ -31,3 +32,24 @@ def test_a_list_may_stand_in_one_row_or_in_several(name: str) -> None:
     together = parse(octets([*ROWS, (name, '<sip:a@h>, "b,c" <sip:d@h>')]))
     apart = parse(octets([*ROWS, (name, "<sip:a@h>"), (name.upper(), '"b,c" <sip:d@h>')]))
     assert together.values(name) == apart.values(name.lower()) == ("<sip:a@h>", '"b,c" <sip:d@h>')
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Call-ID",
+        "Content-ID",
+        "CSeq",
+        "MIME-Version",
+        "Min-SE",
+        "RAck",
+        "Request-URI",
+        "RSeq",
+        "SIP-ETag",
+        "SIP-If-Match",
+        "WWW-Authenticate",
+    ]
+    + ["Via", "Max-Forwards", "Content-Type", *NAMES],
+)
+def test_names_are_written_as_the_documents_print_them(name: str) -> None:
+    assert title(name.lower()) == name

@@ -38,7 +38,7 @@ class Side:
             raise Refusal("type-unsupported", "no smoke signals")
         if number == 14:
             raise ValueError("a bug")
-        return Parcel(f"sip {envelope.recipient}", "gate", number)
+        return Parcel(f"sip {envelope.recipient}", "gate", number, once=False)
 
 
 def message(seq: int, number: int = 7) -> Message:
@@ -57,7 +57,7 @@ def test_a_message_is_whole_again_under_its_number() -> None:
     one = message(1)
     assert read({1: RECORD}, one) == [(one, None)]
     assert one.envelope == ENVELOPE
-    assert one.parcel == Parcel("sip romeo@sip.example", "gate", 7)
+    assert one.parcel == Parcel("sip romeo@sip.example", "gate", 7, once=False)
 
 
 def test_of_what_will_not_be_sent_only_the_envelope_is_read() -> None:

@@ -39,7 +39,7 @@ def trace(seq: int) -> Trace:
 
 
 def sent(seq: int) -> Sent:
-    return Sent(seq, Parcel("lane", DOMAIN, b"", trace=trace(seq)))
+    return Sent(seq, Parcel("lane", DOMAIN, b"", once=False, trace=trace(seq)))
 
 
 def begun(*seqs: int, now: float = 0.0) -> Fence:

@@ -19,6 +19,7 @@ from gateway.core.pairs import check_pairs
 from gateway.core.schema import Document, Schema, parse_toml, read_rows, read_table, refuse_unknown
 from gateway.core.settings import AdminSettings, DigestSettings, Limits, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import Tables, read_tables
+from gateway.core.uri import Uri
 
 from . import keys
 
@@ -70,6 +71,8 @@ def _settings(document: Document, folder: Path) -> Settings:
     for index, name in enumerate(xmpp.domains):
         if name in sip.domains:
             raise ConfigFault(document.file, f"xmpp.domains[{index}]", f"{name} is in [sip] domains too; its people live on one side")
+    routes = _routes(document, sip.outbound)
+    _refuse_unspoken(document, sip, routes)
     return Settings(
         file=document.file,
         name=gateway["name"],
@@ -80,7 +83,7 @@ def _settings(document: Document, folder: Path) -> Settings:
         store_url=_store_url(document, folder, data_dir),
         limits=Limits(**_section(document, "limits", keys.LIMITS)),
         peers=_peers(document),
-        routes=_routes(document, sip.outbound),
+        routes=routes,
         admin=_admin(document, folder),
         digest=_digest(document, folder),
     )
@@ -182,6 +185,17 @@ def _routes(document: Document, outbound: str) -> tuple[RouteRule, ...]:
         if (first := domains.index(name)) < index:
             raise ConfigFault(document.file, f"route[{index}].domain", f"{name} is already there, as route[{first}]")
     return tuple(RouteRule(**row | {"next_hop": outbound if row["next_hop"] is None else row["next_hop"]}) for row in rows)
+
+
+def _refuse_unspoken(document: Document, sip: SipSettings, routes: tuple[RouteRule, ...]) -> None:
+    """Refuse a next hop over a transport that we do not listen on: there the answers would find nobody (RFC 3261 section 18.1.1)."""
+    ours = {listener.transport for listener in sip.listen}
+    if not ours & {"udp", "tcp"}:
+        raise ConfigFault(document.file, "sip.listen", "needs an entry with udp: or tcp:, for there is no TLS yet")
+    for key, hop in (("sip.outbound", sip.outbound), *((f"route[{at}].next_hop", rule.next_hop) for at, rule in enumerate(routes))):
+        transport = (Uri.parse(hop).param("transport") or "").lower() if hop else ""
+        if transport in ("udp", "tcp") and transport not in ours:
+            raise ConfigFault(document.file, key, f"is over {transport}, but [sip] listen has no {transport}: entry")
 
 
 def _admin(document: Document, folder: Path) -> AdminSettings | None:

@@ -16,7 +16,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.ports import Delivery, Entry, Store
 
 from .alarms import Alarms
-from .fates import MOST_DUE_SECONDS, Fates
+from .fates import LINK_DOWN, MOST_DUE_SECONDS, Fates
 from .keeper import Keeper
 from .lane import Lane, Message
 from .lanes import Lanes
@@ -93,6 +93,9 @@ class Dispatch:
                 continue
             retry = head.attempts > 0
             if not lane.carrier.ready(parcel.gate, retry=retry):
+                if parcel.once:
+                    self.fates.fail(lane.waiting.popleft(), LINK_DOWN)
+                    continue
                 lane.stalled = (parcel.gate, retry)
                 self._stalled.setdefault(lane.stalled, {})[lane.key] = lane
                 self._lanes.rest(lane)

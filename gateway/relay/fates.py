@@ -19,7 +19,7 @@ from .masks import log_fate
 
 MOST_DUE_SECONDS = 3600.0
 """Nothing makes a lane wait longer."""
-_LINK_DOWN = Outcome(Verdict.FAILED, 480, "The link to the other side is down")
+LINK_DOWN = Outcome(Verdict.FAILED, 480, "The link to the other side is down")
 
 log = structlog.get_logger("relay")
 
@@ -65,7 +65,7 @@ class Fates:
         elif verdict is Verdict.POISON:
             self.park(message, lane.key, outcome.reason)
         elif parcel.once:
-            self.fail(message, outcome if outcome.status else _LINK_DOWN)
+            self.fail(message, outcome if outcome.status else LINK_DOWN)
         elif verdict is Verdict.LOST:
             lane.put_back(message)
         else:

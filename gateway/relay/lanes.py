@@ -93,7 +93,9 @@ class Lanes:
         if self.held > _MOST_HELD:
             lane.ahead = 1
             for message in lane.waiting:
-                self.release(message)
+                # One that may have arrived where it was redirected to has to go there again, and the store does not know where that is.
+                if not (message.first and message.repeat):
+                    self.release(message)
 
     def forget_idle(self, lane: Lane) -> None:
         """A lane in which nothing is left may go."""

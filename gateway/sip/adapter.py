@@ -38,6 +38,7 @@ _HELD = Outcome(Verdict.LATER, 503, "The next hop has asked us to wait")
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
+_UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
 _BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
@@ -67,7 +68,8 @@ class SipAdapter:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
         self._timers = timers or Timers()
         self._transports = Transports(settings.sip.listen, self)
-        self._locator = Locator({":" in listener.host for listener in settings.sip.listen})
+        listen = settings.sip.listen
+        self._locator = Locator({":" in listener.host for listener in listen}, {listener.transport for listener in listen})
         self._hops: Hops[Delivery] = Hops()
         self._redirects = Redirects(settings)
         self._timer: asyncio.TimerHandle | None = None
@@ -286,8 +288,13 @@ class SipAdapter:
         for delivery in self._hops.located(gate):
             if fault:
                 self._go_on(delivery, fault)
-            else:
+                continue
+            try:
                 self._request(delivery, self._hops.in_order(targets, self._loop.time()))
+            except Exception:
+                # A defect of ours stays with its message: the others have waited for the same answer.
+                log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
+                delivery.done(_UNSENDABLE)
 
     def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
         """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
@@ -336,10 +343,11 @@ class SipAdapter:
                 onward = onward.after(_HELD)
                 continue
             try:
-                delivery.moved(self._codec.moved(delivery.parcel, delivery.envelope, onward))
+                parcel = self._codec.moved(delivery.parcel, delivery.envelope, onward)
             except Refusal:
                 onward = onward.after(outcome)
             else:
+                delivery.moved(parcel)
                 return
         delivery.done(onward)
 

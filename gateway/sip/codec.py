@@ -28,7 +28,8 @@ from gateway.core.uri import Uri, sip_uri
 
 from . import grammar, writer
 from .message import MAGIC_COOKIE, Request, Response
-from .redirect import Trail, gate_of, preference
+from .redirect import Trail, preference
+from .route import gate_of, transport_of
 
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
@@ -215,7 +216,7 @@ class SipCodec:
         Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
         """
         uri, gate = trail.here.request_uri, trail.here.gate
-        draft = self.draft(envelope, _MOST_CSEQ - 1, _transport(Uri.parse(gate)), trail)
+        draft = self.draft(envelope, _MOST_CSEQ - 1, transport_of(Uri.parse(gate), self.sent_by), trail)
         if len(draft.octets) > MOST_REQUEST_OCTETS:
             is_udp = "udp" in (draft.transport, (uri.param("transport") or "").lower())
             if is_udp or not self._settings.route(uri.host).large_messages:
@@ -280,7 +281,7 @@ class SipCodec:
         uri = Uri.parse(target)
         rule = self._settings.route(uri.host)
         from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, uri.host)
-        return _Ends(author, target, from_, to, rule, f"sip {uri.address.normal}", gate, transport_of(rule))
+        return _Ends(author, target, from_, to, rule, f"sip {uri.address.normal}", gate, transport_of(Uri.parse(gate), self.sent_by))
 
     def _call_id(self, envelope: Envelope) -> str:
         """The thread where it is a Call-ID; else the thread in an encoding that is one, so that replies bring it back (IMSG-10)."""
@@ -342,15 +343,6 @@ def _cut(text: bytes, octets: int) -> bytes:
     return text[:octets].decode("utf-8", "ignore").encode()
 
 
-def transport_of(rule: RouteRule) -> str:
-    """The transport towards the next hop of a route, as far as the configuration tells (DNS-02): "udp" or "tcp"."""
-    return _transport(Uri.parse(rule.next_hop)) if rule.next_hop else "udp"
-
-
-def _transport(hop: Uri) -> str:
-    return "tcp" if (hop.param("transport") or "").lower() == "tcp" else "udp"
-
-
 def stanza_id(request: Request) -> str:
     """The id under which XMPP sees this request, the same for every copy of it (IMSG-12)."""
     branch = request.top_via.branch or ""
@@ -381,6 +373,3 @@ def _sent_at(request: Request, now: float) -> float:
         return min(parse_sip_date(request.header("date") or ""), now)
     except SyntaxFault:
         return now
-
-
-__all__ = ["Draft", "SipCodec", "stanza_id", "transport_of"]

@@ -16,8 +16,8 @@ from dns.rdtypes.IN.SRV import SRV
 
 from gateway.core.uri import Uri
 
-DEFAULT_PORT = 5060
-_TRANSPORTS = ("udp", "tcp")
+from .route import DEFAULT_PORT, TRANSPORTS, needs_tls, transport_of
+
 _LOOKUP_SECONDS = 5.0
 _LEAST_TTL, _MOST_TTL, _ADDRESS_TTL = 5.0, 3600.0, 60.0
 _MOST_REMEMBERED = 1024
@@ -40,20 +40,23 @@ class NotFoundError(Exception):
         self.temporary = temporary
 
 
-def numeric(uri: Uri) -> Target | None:
-    """The target of a hop that names an address; None for one that names a host (RFC 3263 sections 4.1 and 4.2)."""
+def numeric(uri: Uri, ours: Collection[str] = TRANSPORTS) -> Target | None:
+    """The target of a hop that names an address; None for one that names a host (RFC 3263 section 4). ours: as in `transport_of`."""
     host = uri.param("maddr") or uri.host
     last = host.rpartition(".")[2]
     if not host.startswith("[") and not last.isdigit():
         return None
-    transport = (uri.param("transport") or "udp").lower()
-    return Target(transport if transport in _TRANSPORTS else "udp", host.strip("[]"), uri.port or DEFAULT_PORT)
+    return Target(transport_of(uri, ours), host.strip("[]"), uri.port or DEFAULT_PORT)
 
 
 class Locator:
-    """Asks DNS. One instance for all hops. families: whether we have an IPv4 socket (False) and an IPv6 socket (True) to send from."""
+    """Asks DNS. One instance for all hops. families: whether we have an IPv4 socket (False) and an IPv6 socket (True) to send from.
 
-    def __init__(self, families: Collection[bool] = (False, True)) -> None:
+    ours: the transports that we listen on.
+    """
+
+    def __init__(self, families: Collection[bool] = (False, True), ours: Collection[str] = TRANSPORTS) -> None:
+        self._ours = ours
         self._family = socket.AF_UNSPEC if len(families) != 1 else socket.AF_INET6 if True in families else socket.AF_INET
         self._known: dict[str, tuple[float, tuple[Target, ...]]] = {}
         try:
@@ -68,7 +71,7 @@ class Locator:
         until, targets = self._known.get(uri.text, (0.0, ()))
         if until > time.monotonic():
             return targets
-        if found := numeric(uri):
+        if not needs_tls(uri) and (found := numeric(uri, self._ours)):
             return self._keep(uri, math.inf, (found,))
         return ()
 
@@ -86,13 +89,14 @@ class Locator:
         return self._keep(uri, min(max(ttl, _LEAST_TTL), _MOST_TTL), targets)
 
     async def _ask(self, uri: Uri) -> tuple[float, tuple[Target, ...]]:
-        host = uri.param("maddr") or uri.host
-        stated = (uri.param("transport") or "").lower()
+        if needs_tls(uri):
+            raise NotFoundError(f"{uri.text} needs TLS, which there is not yet", temporary=False)
+        host, transport = uri.param("maddr") or uri.host, transport_of(uri, self._ours)
         if uri.port is None:
-            for transport in (stated,) if stated in _TRANSPORTS else _TRANSPORTS:
-                if found := await self._services(host, transport):
+            stated = (uri.param("transport") or "").lower() in TRANSPORTS
+            for each in (transport,) if stated else TRANSPORTS:
+                if each in self._ours and (found := await self._services(host, each)):
                     return found
-        transport = stated if stated in _TRANSPORTS else "udp"
         addresses = await self._addresses(host)
         return _ADDRESS_TTL, tuple(Target(transport, address, uri.port or DEFAULT_PORT) for address in addresses)
 

@@ -18,18 +18,17 @@ from typing import NamedTuple
 from gateway.core.domain import ascii_domain
 from gateway.core.errors import SyntaxFault
 from gateway.core.outcome import Outcome, Verdict
-from gateway.core.settings import RouteRule, Settings
+from gateway.core.settings import Settings
 from gateway.core.uri import Uri
 
 from .headers import NameAddr
 from .message import Response
+from .route import DEFAULT_PORT, TRANSPORTS, gate_of
 
 MOST_PLACES = 5
 """How many places one message is redirected to (MSG-48)."""
-_DEFAULT_PORT = 5060
 _USE_PROXY, _ALTERNATIVE_SERVICE = 305, 380
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-_TRANSPORTS = ("", "udp", "tcp")
 _NEVER_COPIED = ("method",)
 
 
@@ -110,7 +109,7 @@ class Redirects:
         return Place(trail.here.request_uri, gate, proxied=True) if gate and not any(place.proxied for place in trail.been) else None
 
     def _gate(self, contact: Uri) -> str:
-        if contact.scheme != "sip" or (contact.param("transport") or "").lower() not in _TRANSPORTS:
+        if contact.scheme != "sip" or (contact.param("transport") or "").lower() not in ("", *TRANSPORTS):
             return ""
         maddr = contact.param("maddr")
         gate = self._gate_of(contact.host, contact.port)
@@ -121,12 +120,7 @@ class Redirects:
             return ""
 
     def _gate_of(self, host: str, port: int | None) -> str:
-        return self._gates.get(host) or self._hops.get((host, port or _DEFAULT_PORT), "")
-
-
-def gate_of(rule: RouteRule, domain: str) -> str:
-    """The next hop of a route: the one that it names, else the servers of the domain itself (RFC 3263)."""
-    return rule.next_hop or f"sip:{domain}"
+        return self._gates.get(host) or self._hops.get((host, port or DEFAULT_PORT), "")
 
 
 def request_uri(contact: Uri) -> Uri:
@@ -149,7 +143,7 @@ def preference(contact: NameAddr) -> float:
 
 
 def _authority(uri: Uri) -> tuple[str, int]:
-    return uri.host, uri.port or _DEFAULT_PORT
+    return uri.host, uri.port or DEFAULT_PORT
 
 
 def _is_same(place: Place, other: Place) -> bool:

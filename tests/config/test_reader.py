@@ -316,6 +316,17 @@ MISTAKES = [
     (SIP_DOMAINS, 'domains = ["example.net", 5]', "sip.domains[1]: must be a string, not an integer"),
     (SIP_DOMAINS, 'domains = ["example.net", "EXAMPLE.net."]', 'sip.domains[1]: "EXAMPLE.net." is already there, as [0]'),
     (SIP_DOMAINS, 'domains = ["[::g]"]', 'sip.domains[0]: "[::g]": Bad IP address (RFC 3986 section 3.2.2)'),
+    (LISTEN, 'listen = ["tls:127.0.0.1:5061"]', "sip.listen: needs an entry with udp: or tcp:, for there is no TLS yet"),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\noutbound = "sip:h;transport=TCP"',
+        "sip.outbound: is over tcp, but [sip] listen has no tcp: entry",
+    ),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[route]]\ndomain = "*"\nnext_hop = "sip:h;transport=tcp"',
+        "route[0].next_hop: is over tcp, but [sip] listen has no tcp: entry",
+    ),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "tel:+1"', 'sip.outbound: "tel:+1" is no sip: or sips: URI'),
     (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "127.0.0.1:5080"', 'sip.outbound: "127.0.0.1:5080": Bad URI (RFC 3261 section 19.1)'),
     (

@@ -77,7 +77,7 @@ def test_a_message_that_is_dropped_is_gone_and_nobody_is_told(tmp_path: Path) ->
         assert it.kept == 2
         it.answer_all(it.sip)
         assert it.sip.texts == ["sent", "stays"]
-        assert (it.kept, it.relay._held) == (0, 0)
+        assert (it.kept, it.relay.lanes.held) == (0, 0)
         it.restart()
         assert (it.desk.queue(), it.sip.tries, it.xmpp.tries) == ([], [], [])
 

@@ -19,10 +19,10 @@ from gateway.core.jid import Jid
 from gateway.core.ports import Parties
 from gateway.core.settings import RouteRule
 from gateway.sip import writer
-from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id, transport_of
+from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id
 from gateway.sip.message import Request, parse
 from gateway.sip.uas import Uas
-from tests.sip.rig import JULIET, ROMEO, SECRET, codec, guard, header, headers, param, request, settings, tables
+from tests.sip.rig import JULIET, ROMEO, SECRET, codec, directory, guard, header, headers, param, request, settings, tables
 from tests.sip.sample import read
 
 NOW = 1_770_000_000.0
@@ -284,11 +284,14 @@ def test_more_needs_a_route_that_allows_it_and_a_transport_that_suits() -> None:
     assert refused.value.key == "too-large-for-sip"
 
 
-@pytest.mark.parametrize(
-    ("hop", "transport"), [("", "udp"), ("sip:h", "udp"), ("sip:h;transport=TCP", "tcp"), ("sip:h;transport=sctp", "udp")]
-)
-def test_the_transport_is_what_the_route_says(hop: str, transport: str) -> None:
-    assert transport_of(RouteRule("*", hop)) == transport
+@pytest.mark.parametrize("hop", ["", "sip:h", "sip:h;transport=TCP", "sip:h;transport=sctp"])
+@pytest.mark.parametrize("ours", [("udp", "tcp"), ("udp",), ("tcp",)])
+def test_the_transport_is_one_that_we_listen_on_and_what_the_route_says_if_it_can_be(hop: str, ours: tuple[str, ...]) -> None:
+    sent_by = dict.fromkeys(ours, "gw.example:5060")
+    config = settings(RouteRule("*", hop))
+    octets = written(letter(), by=SipCodec(directory(config), tables(), config, SECRET, sent_by))
+    expected = "tcp" if "tcp" in ours and ("TCP" in hop or "udp" not in ours) else "udp"
+    assert header(octets, "Via").startswith(f"SIP/2.0/{expected.upper()} ")
 
 
 def test_the_lane_is_the_recipient_and_the_gate_the_next_hop() -> None:

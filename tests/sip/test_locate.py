@@ -23,12 +23,18 @@ Zone = dict[str, Any]
 class Answers:
     """A resolver and a getaddrinfo over a zone: SRV rows by name, addresses by name. An exception in it is raised."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, zone: Zone, families: tuple[bool, ...] = (False, True)) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        zone: Zone,
+        families: tuple[bool, ...] = (False, True),
+        ours: tuple[str, ...] = ("udp", "tcp"),
+    ) -> None:
         self.asked: list[str] = []
         self.now = 1000.0
         self._zone = zone
         monkeypatch.setattr(locate.time, "monotonic", lambda: self.now)
-        self.locator = Locator(families)
+        self.locator = Locator(families, ours)
         monkeypatch.setattr(self.locator._resolver, "resolve", self._resolve)
 
     def locate(self, uri: str) -> list[tuple[str, str, int]]:
@@ -85,6 +91,26 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answered:
 )
 def test_a_hop_that_names_an_address_needs_no_dns(uri: str, target: Target | None) -> None:
     assert numeric(Uri.parse(uri)) == target
+
+
+@pytest.mark.requirement("DNS-02")
+@pytest.mark.parametrize("hop", ["sip:192.0.2.7;transport=tls", "sips:192.0.2.7", "sips:hop.example", "sip:hop.example:5061;transport=TLS"])
+def test_what_needs_tls_is_sent_over_nothing_else(answers: Answered, hop: str) -> None:
+    it = answers({"hop.example": ["192.0.2.7"]})
+    with pytest.raises(NotFoundError, match="needs TLS") as fault:
+        it.locate(hop)
+    assert not fault.value.temporary
+    assert it.asked == []
+
+
+@pytest.mark.requirement("DNS-02", "DNS-05")
+@pytest.mark.parametrize("ours", ["udp", "tcp"])
+def test_only_transports_that_we_listen_on_are_asked_for_and_used(answers: Answered, ours: str) -> None:
+    zone = {f"_sip._{each}.hop.example": [60, f"0 0 5070 {each}.example"] for each in ("udp", "tcp")}
+    it = answers(zone | {"udp.example": ["192.0.2.1"], "tcp.example": ["192.0.2.2"]}, ours=(ours,))
+    assert it.locate("sip:hop.example") == [(ours, "192.0.2.1" if ours == "udp" else "192.0.2.2", 5070)]
+    assert it.asked[0] == f"_sip._{ours}.hop.example"
+    assert it.locate("sip:192.0.2.9") == [(ours, "192.0.2.9", 5060)]
 
 
 def test_a_numeric_hop_asks_nobody(answers: Answered) -> None:

@@ -19,6 +19,8 @@ class Verdict(Enum):
     """No answer, or the connection broke after sending: fate unknown (QOS-1C). Again later, with the same identity."""
     LOST = "lost"
     """The link broke, or was down, before the message was confirmed: again as soon as it is up, with the same identity."""
+    MERGED = "merged"
+    """The far side says that it has a copy of this very try already (482 to a repeat, RFC 3261 section 8.2.2.2)."""
     MOVED = "moved"
     """The far side has sent it elsewhere: there at once, under a new number (`Delivery.moved`)."""
     POISON = "poison"

@@ -12,7 +12,7 @@ from typing import cast
 import structlog
 
 from gateway.core.envelope import Envelope
-from gateway.core.outcome import Outcome
+from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Delivery, Entry, Store
 
 from .alarms import Alarms
@@ -27,6 +27,7 @@ _RETRY_READ_SECONDS = 1.0
 _EXPIRY_SWEEP_SECONDS = 5.0
 _SPREAD_LANES = 500
 _MOST_VOLATILE = 16
+_CLOSED = Outcome(Verdict.LATER, 503, "The place that it was redirected to has closed")
 
 log = structlog.get_logger("relay")
 
@@ -58,7 +59,8 @@ class Dispatch:
             if not lane.waiting:
                 # A clock that was set back must not hold messages for longer than a retry would.
                 lane.due_at = now + min(max(entry.due_at - wall, 0.0), MOST_DUE_SECONDS)
-            lane.waiting.append(self.fates.unread(entry))
+            # Towards SIP a lane sends one message at a time, so only the first can have been on its way.
+            lane.waiting.append(self.fates.unread(entry, resumed=not lane.waiting))
         spread = len(lanes.by_key) / _SPREAD_LANES
         for lane in list(lanes.by_key.values()):
             lane.due_at += random.uniform(0, spread) if spread > 1 else 0.0  # noqa: S311 - spreads load, hides nothing
@@ -95,6 +97,10 @@ class Dispatch:
             if not lane.carrier.ready(parcel.gate, retry=retry):
                 if parcel.once:
                     self.fates.fail(lane.waiting.popleft(), LINK_DOWN)
+                    continue
+                if head.first and not head.repeat:
+                    # Those behind it go to the first place, which may be open.
+                    self.fates.try_later(lane, lane.waiting.popleft(), _CLOSED)
                     continue
                 lane.stalled = (parcel.gate, retry)
                 self._stalled.setdefault(lane.stalled, {})[lane.key] = lane

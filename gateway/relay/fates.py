@@ -1,4 +1,4 @@
-"""What becomes of messages: delivered, tried later, sent elsewhere, failed, put aside. Each fate is counted, logged and written down."""
+"""What becomes of messages: delivered, tried later, sent elsewhere, failed, put aside. What lasts is counted, logged and written down."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Fates:
         assert parcel is not None  # it was sent
         lane = self._lanes.by_key[parcel.lane]
         del lane.flying[message.seq]
-        if verdict is Verdict.DELIVERED:
+        if verdict is Verdict.DELIVERED or (verdict is Verdict.MERGED and not message.resumed):
             self._counters["delivered"] += 1
             log_fate("delivered", message)
             self.forget(message)
@@ -69,7 +69,8 @@ class Fates:
         elif verdict is Verdict.LOST:
             lane.put_back(message)
         else:
-            self._try_later(lane, message, outcome)
+            # Among them what was merged with a try of an earlier run, of which nobody knows how that ended: rather twice than never.
+            self.try_later(lane, message, outcome)
         self._go_on(lane)
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Fates:
     def _move(self, lane: Lane, message: Message) -> None:
         """Send it to where it was redirected, once the commit that contains its new number is done; until then the lane is taken."""
         lane.flying[message.seq] = message
-        message.number, message.repeat = self._number(), False
+        message.number, message.repeat, message.resumed = self._number(), False, False
         log_fate("redirected", message)
 
         def numbered() -> None:
@@ -111,12 +112,13 @@ class Fates:
 
         self._keeper.renumber(Settlement(message.seq, time.time(), message.number, message.attempts), numbered)
 
-    def _try_later(self, lane: Lane, message: Message, outcome: Outcome) -> None:
+    def try_later(self, lane: Lane, message: Message, outcome: Outcome) -> None:
+        """Let the lane wait, and begin again: at the first place, under a new number, unless this try may have arrived."""
         message.attempts += 1
         message.status, message.reason = outcome.status, outcome.reason
         message.repeat = outcome.verdict is Verdict.UNKNOWN
         if not message.repeat:
-            message.number = self._number()
+            message.number, message.resumed = self._number(), False
             message.start_over()
         pause = min(outcome.retry_after or 0.0, MOST_DUE_SECONDS)
         delay = backoff(message.attempts, pause, random.random())  # noqa: S311 - spreads load, hides nothing
@@ -143,7 +145,7 @@ class Fates:
         if entry is None:
             return False
         lane = self._lanes.lane(entry.lane)
-        lane.put_back(self.unread(entry))
+        lane.put_back(self.unread(entry, resumed=False))
         self._keeper.postpone(Settlement(seq, time.time(), entry.number, 0))
         self._go_on(lane)
         return True
@@ -155,6 +157,8 @@ class Fates:
             self._keeper.settle(seq)
         return entry is not None
 
-    def unread(self, entry: Entry) -> Message:
-        """A message of which only the index is known."""
-        return Message(entry.seq, entry.octets, entry.expires_at, entry.number, self.ended, attempts=entry.attempts, repeat=True)
+    def unread(self, entry: Entry, *, resumed: bool) -> Message:
+        """A message of which only the index is known. resumed: an earlier run may have sent it under its number."""
+        return Message(
+            entry.seq, entry.octets, entry.expires_at, entry.number, self.ended, attempts=entry.attempts, repeat=resumed, resumed=resumed
+        )

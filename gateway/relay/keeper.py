@@ -110,7 +110,8 @@ class Keeper:
     def renumber(self, settlement: Settlement, done: Callable[[], None]) -> None:
         """A message gets a new number; `done` is called when that is on disk, and may be used on the wire."""
         self._numbered[settlement.number] = done
-        self.postpone(settlement)
+        self._settlements.append(settlement)
+        self._flush_soon()
 
     # -- committing ----------------------------------------------------------------------------------------------------
     def _flush_soon(self) -> None:

@@ -24,9 +24,9 @@ _EXPIRED = Outcome(Verdict.FAILED, 480, "The message expired before it could be 
 class Message:
     """One message from its acceptance to its end; what a carrier gets as a Delivery.
 
-    number: of the next try. repeat: a try under it may have arrived. attempts: tries that failed for now. status, reason: what the
-    last try was told, for the day its time is over. envelope, parcel: None while they are only in the store. first: the parcel as it was
-    before a redirect changed it.
+    number: of the next try. repeat: a try under it may have arrived; resumed: one of an earlier run. attempts: tries that failed for now.
+    status, reason: what the last try was told, for the day its time is over.
+    envelope, parcel: None while they are only in the store. first: the parcel as it was before a redirect changed it.
     acceptance, answered, since: set until the store has taken it; answered is None for what the gateway says itself.
     """
 
@@ -40,6 +40,7 @@ class Message:
     first: Parcel | None = None
     attempts: int = 0
     repeat: bool = False
+    resumed: bool = False
     status: int = 0
     reason: str = ""
     acceptance: Acceptance | None = None

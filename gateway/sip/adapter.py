@@ -13,7 +13,7 @@ import structlog
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
-from gateway.core.outcome import DELIVERED, Outcome, Verdict
+from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -363,7 +363,7 @@ class SipAdapter:
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
         """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
         if response.status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat:
-            return DELIVERED
+            return Outcome(Verdict.MERGED, _LOOP_DETECTED)
         return self._codec.read_response(response)
 
     def _hold(self, gate: str, seconds: float) -> None:

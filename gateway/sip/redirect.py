@@ -61,7 +61,7 @@ class Trail:
 
         It ends where the message may have arrived, because it is to arrive once, and with a 6xx (SIP-107).
         """
-        if outcome.verdict in (Verdict.DELIVERED, Verdict.UNKNOWN) or outcome.status >= 600:
+        if outcome.verdict in (Verdict.DELIVERED, Verdict.MERGED, Verdict.UNKNOWN) or outcome.status >= 600:
             return outcome
         later = self.later or (outcome if outcome.verdict is Verdict.LATER else None)
         if not self.ahead:

@@ -75,13 +75,14 @@ class Try:
 class Side:
     """A Carrier that does what the test tells it: a try stays open until it is answered.
 
-    up, takes_retries: what `ready` says. once: parcels must be delivered at once or fail. unsayable: texts that neither
+    up, takes_retries, closed (gates): what `ready` says. once: parcels must be delivered at once or fail. unsayable: texts that neither
     side can translate, in no run.
     """
 
     def __init__(self, name: str, window: int, loop: MovedLoop, unsayable: set[str]) -> None:
         self.name, self.window, self._loop, self.unsayable = name, window, loop, unsayable
         self.up, self.takes_retries, self.once = True, True, False
+        self.closed: set[str] = set()
         self.tries: list[Try] = []
         self.open: list[Try] = []
 
@@ -92,7 +93,7 @@ class Side:
         return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, trace_of(envelope) if self.name == "xmpp" else None)
 
     def ready(self, gate: str, *, retry: bool) -> bool:
-        return self.up and (self.takes_retries or not retry)
+        return self.up and gate not in self.closed and (self.takes_retries or not retry)
 
     def send(self, delivery: Delivery) -> None:
         text = str(delivery.parcel.wire)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
+from gateway.relay import lanes
 from tests.relay.scene import Scene, Try, scene
 
 LATER = Outcome(Verdict.LATER, 480, "Not now")
 UNKNOWN = Outcome(Verdict.UNKNOWN, 408, "No answer")
+MERGED = Outcome(Verdict.MERGED, 482)
 FAILED = Outcome(Verdict.FAILED, 404, "Nobody")
 
 
@@ -73,7 +75,7 @@ def test_after_a_crash_it_starts_again_at_the_first_place_and_no_number_comes_tw
         it.restart()
         (again,) = it.sip.tries
         assert (again.text, again.repeat) == ("one", True)
-        # Who has answered sees a number that he has not seen; only who may have taken it sees the same one.
+        # The last number that was kept: of the second place, which may have it, or of the first, whose answer nobody wrote down.
         assert again.number == before[-1]
         move_on(it, "second place")
         assert it.sip.texts == ["one", "second place"]
@@ -129,6 +131,73 @@ def test_what_must_be_delivered_at_once_goes_on_as_well_and_fails_at_once(tmp_pa
         assert it.sip.texts == ["one", "second place"]
         it.answer(it.sip, LATER)
         assert it.xmpp.texts == ["report 480"]
+
+
+@pytest.mark.requirement("QOS-15")
+def test_what_must_be_delivered_at_once_does_not_wait_for_a_place_that_has_closed(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.sip.once, it.sip.closed = True, {"gate of second place"}
+        it.offer("one")
+        move_on(it, "second place")
+        assert it.sip.texts == ["one"]
+        assert it.xmpp.texts == ["report 480"]
+
+
+@pytest.mark.requirement("SIP-103", "REL-16")
+def test_a_place_that_has_closed_meanwhile_holds_nobody(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.sip.closed = {"gate of second place"}
+        it.offer("one")
+        it.offer("two")
+        first = move_on(it, "second place")
+        assert it.sip.texts == ["one"]
+        it.move(7.0)
+        assert it.sip.texts == ["one", "one"]  # from the first place again, which is open
+        assert it.sip.tries[-1].number > first.number
+        it.answer(it.sip)
+        assert it.sip.texts == ["one", "one", "two"]
+
+
+@pytest.mark.requirement("SIP-106", "SIP-108")
+def test_after_silence_elsewhere_it_goes_there_again_however_much_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_MOST_HELD", 0)
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.move(0.1)
+        move_on(it, "second place")
+        silent = it.answer(it.sip, UNKNOWN)
+        it.move(7.0)
+        again = it.sip.tries[-1]
+        assert (again.text, again.number, again.repeat) == ("second place", silent.number, True)
+
+
+@pytest.mark.requirement("SIP-106", "REL-01")
+def test_a_copy_that_an_earlier_run_may_have_sent_is_no_proof(tmp_path: Path) -> None:
+    """The first place may have sent it on when we were killed: that it remembers the number says nothing about the second."""
+    with scene(tmp_path) as it:
+        it.offer("one")
+        one = it.sip.open.pop(0)
+        one.delivery.moved(one.delivery.parcel._replace(wire="second place"))
+        it.restart()
+        it.answer(it.sip, MERGED)
+        assert it.kept == 1
+        it.move(7.0)
+        again = it.sip.tries[-1]
+        assert (again.text, again.repeat) == ("one", False)
+        assert again.number > one.number
+        it.answer(it.sip)
+        assert it.kept == 0
+
+
+@pytest.mark.requirement("SIP-106")
+def test_a_copy_of_this_run_is_proof(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.answer(it.sip, UNKNOWN)
+        it.move(7.0)
+        it.answer(it.sip, MERGED)
+        assert it.kept == 0
+        assert it.xmpp.texts == []
 
 
 def test_while_the_gateway_ends_nothing_sets_out_to_another_place(tmp_path: Path) -> None:

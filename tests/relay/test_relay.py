@@ -363,6 +363,7 @@ def test_a_restart_goes_on_with_the_numbers_and_says_what_may_have_arrived(tmp_p
         it.restart()
         assert (it.sip.tries[0].text, it.sip.tries[0].number, it.sip.tries[0].repeat) == ("one", was.number, True)
         it.answer(it.sip)
+        assert (it.sip.tries[1].text, it.sip.tries[1].repeat) == ("two", False)  # it has not been sent before
         it.offer("new", to=TOMAS)
         numbers = [one.number for one in it.sip.tries]
         assert len(set(numbers)) == len(numbers)

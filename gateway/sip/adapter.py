@@ -38,6 +38,7 @@ _HELD = Outcome(Verdict.LATER, 503, "The next hop has asked us to wait")
 _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
+_NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
 _UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
 _BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
@@ -74,7 +75,8 @@ class SipAdapter:
         self._redirects = Redirects(settings)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
-        self._was_full = False
+        # Gates that were refused for want of room, in the order in which they are told when there is some.
+        self._refused: dict[str, None] = {}
         self._draining = False
         self._offered: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -262,16 +264,18 @@ class SipAdapter:
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         """Whether a request may be sent to this next hop now."""
-        if not self._hops.is_open(gate, self._loop.time()):
+        if self._hops.is_held(gate, self._loop.time()):
+            # `_hold` tells when that is over.
             return False
-        room = len(self._endpoint.clients) < (MOST_PENDING // 2 if retry else MOST_PENDING)
-        self._was_full = self._was_full or not room
+        room = self._hops.has_room(gate) and len(self._endpoint.clients) < (MOST_PENDING // 2 if retry else MOST_PENDING)
+        if not room:
+            self._refused[gate] = None
         return room
 
     def send(self, delivery: Delivery) -> None:
         """Send one MESSAGE; its final response, or its time-out, is the outcome."""
         gate = delivery.parcel.gate
-        if targets := self._locator.known(self._hops.uri(gate)):
+        if targets := self._locator.known(Uri.parse(gate)):
             self._request(delivery, self._hops.in_order(targets, self._loop.time()))
         elif self._hops.wait(gate, delivery):
             task = self._loop.create_task(self._locate(gate))
@@ -279,22 +283,31 @@ class SipAdapter:
             task.add_done_callback(self._tasks.discard)
 
     async def _locate(self, gate: str) -> None:
-        """Find the targets of a named hop for what waits."""
+        """Find the targets of a named hop for what waits; whatever comes of it, nothing waits any more."""
+        found: tuple[Target, ...] | Outcome
         try:
-            targets = await self._locator.locate(self._hops.uri(gate))
-            fault = None
+            found = await self._locator.locate(Uri.parse(gate))
         except NotFoundError as error:
-            targets, fault = (), Outcome(Verdict.LATER if error.temporary else Verdict.FAILED, 408 if error.temporary else 502, str(error))
+            found = Outcome(Verdict.LATER if error.temporary else Verdict.FAILED, 408 if error.temporary else 502, str(error))
+        except Exception:
+            log.exception("cannot look up a next hop", side="sip", gate=gate)
+            found = _NOT_LOOKED_UP
         for delivery in self._hops.located(gate):
-            if fault:
-                self._go_on(delivery, fault)
-                continue
-            try:
-                self._request(delivery, self._hops.in_order(targets, self._loop.time()))
-            except Exception:
-                # A defect of ours stays with its message: the others have waited for the same answer.
-                log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
-                delivery.done(_UNSENDABLE)
+            self._leave(delivery, found)
+        if gate in self._refused:
+            del self._refused[gate]
+            self._sink.link_up(gate)
+
+    def _leave(self, delivery: Delivery, found: tuple[Target, ...] | Outcome) -> None:
+        """Send what has waited. A defect of ours stays with its message: the others have waited for the same answer."""
+        try:
+            if isinstance(found, Outcome):
+                self._go_on(delivery, found)
+            else:
+                self._request(delivery, self._hops.in_order(found, self._loop.time()))
+        except Exception:
+            log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
+            delivery.done(_UNSENDABLE)
 
     def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
         """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
@@ -330,16 +343,16 @@ class SipAdapter:
         else:
             self._hops.answered(targets[0])
         self._go_on(delivery, outcome, response)
-        if self._was_full:
-            self._was_full = False
-            for gate in self._hops.gates:
+        if self._refused:
+            refused, self._refused = self._refused, {}
+            for gate in refused:
                 self._sink.link_up(gate)
 
     def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None) -> None:
         """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103)."""
         onward = self._onward(delivery, outcome, response)
         while isinstance(onward, Trail):
-            if not self._hops.is_open(onward.here.gate, self._loop.time()):
+            if self._hops.is_held(onward.here.gate, self._loop.time()):
                 onward = onward.after(_HELD)
                 continue
             try:

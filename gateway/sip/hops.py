@@ -6,10 +6,7 @@ No socket and no clock: every `now` is in seconds of one steady clock.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-
-from gateway.core.uri import Uri
 
 from .locate import Target
 
@@ -22,61 +19,42 @@ _AVOID_SECONDS, _MOST_AVOID_SECONDS, _MOST_AVOIDED = 30.0, 300.0, 1024
 W = TypeVar("W")
 
 
-@dataclass(slots=True)
-class _Hop(Generic[W]):
-    uri: Uri
-    asking: bool = False
-    waiting: list[W] = field(default_factory=list)
-    held_until: float = 0.0
-
-
 class Hops(Generic[W]):
-    """All next hops that were asked about, by their gate, which is their URI as text. W: what waits."""
+    """Next hops by their gate, which is their URI as text. W: what waits. What is only asked about is not kept."""
 
     def __init__(self) -> None:
-        self._hops: dict[str, _Hop[W]] = {}
+        self._held_until: dict[str, float] = {}
+        # A hop that is in here is being looked up.
+        self._waiting: dict[str, list[W]] = {}
         self._avoided: dict[Target, tuple[float, float]] = {}
 
-    @property
-    def gates(self) -> list[str]:
-        """Every hop that was asked about."""
-        return list(self._hops)
-
-    def uri(self, gate: str) -> Uri:
-        """The URI of a hop."""
-        return self._hop(gate).uri
-
-    def _hop(self, gate: str) -> _Hop[W]:
-        hop = self._hops.get(gate)
-        if hop is None:
-            hop = self._hops[gate] = _Hop(Uri.parse(gate))
-        return hop
-
     # -- whole hops ----------------------------------------------------------------------------------------------------
-    def is_open(self, gate: str, now: float) -> bool:
-        """Whether this hop is not held, and has room for one more to wait."""
-        hop = self._hop(gate)
-        return hop.held_until <= now and len(hop.waiting) < MOST_WAITING
+    def is_held(self, gate: str, now: float) -> bool:
+        """Whether nothing may be sent to this hop."""
+        return self._held_until.get(gate, 0.0) > now
 
     def hold(self, gate: str, seconds: float, now: float) -> float:
         """Send nothing to this hop for so long, as a 503 with Retry-After asks (MSG-49). Returns how long that is, 10 minutes at most."""
         seconds = min(seconds, MOST_HOLD_SECONDS)
-        self._hop(gate).held_until = now + seconds
+        self._held_until[gate] = now + seconds
         return seconds
 
+    def has_room(self, gate: str) -> bool:
+        """Whether one more may wait until this hop is found."""
+        return len(self._waiting.get(gate, ())) < MOST_WAITING
+
     def wait(self, gate: str, what: W) -> bool:
-        """Have this wait for the targets of a hop. Returns whether they have to be asked for: nobody is asking."""
-        hop = self._hop(gate)
-        hop.waiting.append(what)
-        asks, hop.asking = not hop.asking, True
-        return asks
+        """Have this wait until the hop is found. Returns whether it has to be looked up: nobody does it."""
+        waiting = self._waiting.get(gate)
+        if waiting is None:
+            self._waiting[gate] = [what]
+        else:
+            waiting.append(what)
+        return waiting is None
 
     def located(self, gate: str) -> list[W]:
-        """The asking is over: what has waited, oldest first."""
-        hop = self._hop(gate)
-        hop.asking = False
-        waiting, hop.waiting = hop.waiting, []
-        return waiting
+        """The looking-up is over: what has waited, oldest first."""
+        return self._waiting.pop(gate, [])
 
     # -- targets -------------------------------------------------------------------------------------------------------
     def avoid(self, target: Target, seconds: float, now: float) -> None:

@@ -22,6 +22,7 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule, Settings
 from gateway.sip import adapter as adapter_module
 from gateway.sip import endpoint as endpoint_module
+from gateway.sip import hops as hops_module
 from gateway.sip import transport as transport_module
 from gateway.sip.adapter import SipAdapter
 from gateway.sip.flow import Flow
@@ -766,6 +767,58 @@ def test_a_hop_that_is_not_found(monkeypatch: pytest.MonkeyPatch, temporary: boo
             monkeypatch.setattr(it.adapter._locator, "locate", locate)
             outcome = await ended(it.send())
             assert (outcome.verdict, outcome.status) == (verdict, code)
+
+    run(talk)
+
+
+def cannot_look_up(error: Exception) -> Callable[[object], Coroutine[Any, Any, tuple[Target, ...]]]:
+    """A locator's `locate` that takes a while to fail."""
+
+    async def locate(_uri: object) -> tuple[Target, ...]:
+        await asyncio.sleep(0.01)
+        raise error
+
+    return locate
+
+
+@pytest.mark.requirement("REL-10")
+@pytest.mark.parametrize("error", [None, NotFoundError("DNS does not answer", temporary=True), OSError("too many open files")], ids=repr)
+def test_who_finds_no_room_behind_a_lookup_is_told_when_it_is_over(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    monkeypatch.setattr(hops_module, "MOST_WAITING", 2)
+
+    async def talk() -> None:
+        async with phone() as romeo, side(settings(RouteRule("*", "sip:hop.example"))) as it:
+
+            async def locate(_uri: object) -> tuple[Target, ...]:
+                await asyncio.sleep(0.01)
+                return (Target("udp", "127.0.0.1", romeo.port),)
+
+            monkeypatch.setattr(it.adapter._locator, "locate", cannot_look_up(error) if error else locate)
+            tries = [it.send(number, to=f"r{number}") for number in range(2)]
+            gate = tries[0].parcel.gate
+            assert it.adapter.ready("sip:another.example", retry=False)
+            assert [it.adapter.ready(gate, retry=retry) for retry in (False, True)] == [False, False]
+            await until(lambda: it.sink.up)
+            assert it.sink.up == [gate]
+            assert it.adapter.ready(gate, retry=False)
+            for _ in () if error else tries:
+                romeo.reply(response(await romeo.came.next(LIMIT)))
+            assert {(await ended(each)).verdict for each in tries} == {Verdict.LATER if error else Verdict.DELIVERED}
+
+    run(talk)
+
+
+def test_after_a_lookup_that_broke_off_the_hop_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with two_targets(monkeypatch) as (it, first, _):
+            with monkeypatch.context() as change:
+                change.setattr(it.adapter._locator, "locate", cannot_look_up(OSError("too many open files")))
+                outcome = await ended(it.send())
+                assert (outcome.verdict, outcome.status) == (Verdict.LATER, 408)
+            delivery = it.send(6)
+            first.reply(response(await first.came.next(LIMIT)))
+            assert await ended(delivery) == DELIVERED
+            assert it.sink.up == []  # nobody was refused
 
     run(talk)
 

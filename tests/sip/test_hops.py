@@ -15,12 +15,12 @@ A, B, C = (Target("udp", f"192.0.2.{number}", 5060) for number in (1, 2, 3))
 @pytest.mark.requirement("MSG-49", "REL-10")
 def test_a_hop_is_held_for_as_long_as_it_asks_and_10_minutes_at_most() -> None:
     hops: Hops[str] = Hops()
-    assert hops.is_open(GATE, 0)
+    assert not hops.is_held(GATE, 0)
     assert hops.hold(GATE, 9, 100) == 9
-    assert [hops.is_open(GATE, now) for now in (100, 108.9, 109)] == [False, False, True]
-    assert hops.is_open(OTHER, 100)
+    assert [hops.is_held(GATE, now) for now in (100, 108.9, 109)] == [True, True, False]
+    assert not hops.is_held(OTHER, 100)
     assert hops.hold(GATE, 2**32, 200) == 600
-    assert [hops.is_open(GATE, now) for now in (799, 800)] == [False, True]
+    assert [hops.is_held(GATE, now) for now in (799, 800)] == [True, False]
 
 
 def test_what_waits_for_dns_asks_once_and_leaves_in_order() -> None:
@@ -29,22 +29,27 @@ def test_what_waits_for_dns_asks_once_and_leaves_in_order() -> None:
     assert hops.wait(OTHER, "third")
     assert hops.located(GATE) == ["first", "second"]
     assert hops.located(GATE) == []
-    assert hops.is_open("sip:asked.example", 0)
     assert hops.wait(GATE, "fourth")
-    assert hops.gates == [GATE, OTHER, "sip:asked.example"]
-    assert hops.uri(OTHER).port == 5070
+    assert (hops.located(GATE), hops.located(OTHER)) == (["fourth"], ["third"])
+
+
+def test_a_question_leaves_nothing_behind() -> None:
+    hops: Hops[str] = Hops()
+    assert (hops.is_held(GATE, 0), hops.has_room(GATE), hops.located(GATE)) == (False, True, [])
+    assert not hops._held_until
+    assert not hops._waiting
 
 
 def test_a_hop_that_nobody_finds_takes_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hops_module, "MOST_WAITING", 2)
     hops: Hops[int] = Hops()
     for number in range(2):
-        assert hops.is_open(GATE, 0)
+        assert hops.has_room(GATE)
         hops.wait(GATE, number)
-    assert not hops.is_open(GATE, 0)
-    assert hops.is_open(OTHER, 0)
+    assert not hops.has_room(GATE)
+    assert hops.has_room(OTHER)
     hops.located(GATE)
-    assert hops.is_open(GATE, 0)
+    assert hops.has_room(GATE)
 
 
 @pytest.mark.requirement("TXN-23", "DNS-08")

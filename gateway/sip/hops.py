@@ -34,10 +34,12 @@ class Hops(Generic[W]):
         return self._held_until.get(gate, 0.0) > now
 
     def hold(self, gate: str, seconds: float, now: float) -> float:
-        """Send nothing to this hop for so long, as a 503 with Retry-After asks (MSG-49). Returns how long that is, 10 minutes at most."""
-        seconds = min(seconds, MOST_HOLD_SECONDS)
-        self._held_until[gate] = now + seconds
-        return seconds
+        """Send nothing to this hop for so long, as a 503 with Retry-After asks (MSG-49), and no shorter than was asked before.
+
+        Returns how long that is from now, 10 minutes at most.
+        """
+        until = self._held_until[gate] = max(self._held_until.get(gate, 0.0), now + min(seconds, MOST_HOLD_SECONDS))
+        return until - now
 
     def has_room(self, gate: str) -> bool:
         """Whether one more may wait until this hop is found."""

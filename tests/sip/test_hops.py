@@ -23,6 +23,14 @@ def test_a_hop_is_held_for_as_long_as_it_asks_and_10_minutes_at_most() -> None:
     assert [hops.is_held(GATE, now) for now in (799, 800)] == [True, False]
 
 
+@pytest.mark.requirement("MSG-49")
+def test_the_longest_of_several_holds_counts() -> None:
+    hops: Hops[str] = Hops()
+    assert [hops.hold(GATE, seconds, now) for seconds, now in ((600, 0), (5, 10), (595, 10))] == [600, 590, 595]
+    assert [hops.is_held(GATE, now) for now in (604, 605)] == [True, False]
+    assert hops.hold(GATE, 5, 1000) == 5
+
+
 def test_what_waits_for_dns_asks_once_and_leaves_in_order() -> None:
     hops: Hops[str] = Hops()
     assert [hops.wait(GATE, each) for each in ("first", "second")] == [True, False]

@@ -231,7 +231,7 @@ class ComponentLink(ComponentXMPP):
 
     def _done(self, delivery: Delivery, outcome: Outcome) -> None:
         """Say what became of it: what the server said of it, else `outcome`."""
-        self._alone(f"delivery {delivery.seq}", delivery.done, self._fence.outcome(delivery, outcome))
+        self._alone(f"delivery {delivery.seq}", delivery.done, self._fence.take_outcome(delivery, outcome))
 
     def _alone(self, what: str, act: Callable[..., None], *given: object) -> bool:
         """Do what concerns one message; an exception stays with that message, for the link carries others. Whether there was none."""
@@ -251,11 +251,11 @@ class ComponentLink(ComponentXMPP):
         self._tick_handle = self.loop.call_later(_TICK_SECONDS, self._tick)
         now = self.loop.time()
         if not self._reading:
-            self._fence.excuse(now)
+            self._fence.count_from(now)
             return
         step = self._fence.step(now)
         if step is Step.GIVE_UP:
-            self._reason = f"nothing heard for {fence.LIMIT_SECONDS:.0f} s"
+            self._reason = f"no answer for {fence.LIMIT_SECONDS:.0f} s"
             self.abort()
         elif step is Step.PING:
             self._write(self._fence.ping(now))
@@ -269,7 +269,7 @@ class ComponentLink(ComponentXMPP):
 
     def data_received(self, data: bytes | str) -> None:
         """Octets from the server; ends the stream on what the parser does not bear."""
-        self._fence.heard_at = self.loop.time()
+        self._fence.heard(self.loop.time())
         chunk = self._chunk = _Chunk(len(data))
         self._uncommitted += len(data)
         try:
@@ -294,7 +294,7 @@ class ComponentLink(ComponentXMPP):
         self._uncommitted = max(0, self._uncommitted - chunk.octets)
         if not self._reading and self._uncommitted < READ_BOUND_OCTETS // 2 and self.transport:
             self._reading = True
-            self._fence.excuse(self.loop.time())
+            self._fence.count_from(self.loop.time())
             self.transport.resume_reading()
 
     def _spawn_event(self, element: Element) -> None:

@@ -1,7 +1,8 @@
 """What is written to the XMPP server and not known to be delivered: a state machine without a socket or a clock (REL-09, REL-18).
 
 "Delivered" is a fence: an iq ping to our own domain that came back on the same stream behind the stanzas: the server has read and routed
-them. One is outstanding at a time, unless it is late; the next covers all that was written meanwhile.
+them. One is outstanding at a time, unless it is late; the next covers all that was written meanwhile. Where none comes back for a minute
+the link is given up, whatever else comes: what is written could never be known to be delivered.
 
     fence.begin("5e1f09c2", now)    a stream is up
     fence.wrote(delivery)           behind each stanza that is to be confirmed
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from gateway.core.outcome import Outcome
@@ -24,6 +26,8 @@ AGAIN_SECONDS = 5.0
 LIMIT_SECONDS = 60.0
 IDLE_SECONDS = 20.0
 _MOST_UNCONFIRMED = 1000
+_MOST_PINGS = 16
+"""Outstanding at once: more than are sent before the link is given up, unless that has been put off."""
 _POISON_AFTER = 3
 
 
@@ -35,23 +39,29 @@ class Step(Enum):
     GIVE_UP = auto()
 
 
-class Fence:
-    """One link's; it outlives the streams. domain: the component's own, to and from which the pings go. Times are seconds of one clock.
+class _Ping(NamedTuple):
+    """One that is not back. covers: how many stanzas were written to the stream before it."""
 
-    heard_at: when octets last came from the server; whoever reads them sets it.
-    """
+    serial: int
+    covers: int
+    asked_at: float
+
+
+class Fence:
+    """One link's; it outlives the streams. domain: the component's own, to and from which the pings go. Times are seconds of one clock."""
 
     def __init__(self, domain: str) -> None:
         self._domain = domain
-        self.heard_at = self._asked_at = 0.0
-        # What is written and not confirmed, oldest first; how many were written when each outstanding ping was.
+        self._heard_at = self._asked_at = self._counted_from = 0.0
+        # What is written and not confirmed, oldest first.
         self._unconfirmed: deque[Delivery] = deque()
         self._by_trace: dict[Trace, Delivery] = {}
         self._failed: dict[int, Outcome] = {}
         self._nonce, self._serial = "", 0
-        self._pings: deque[tuple[int, int]] = deque()
+        self._pings: deque[_Ping] = deque()
         self._written = self._confirmed = 0
-        # After a stream error one stanza at a time, until the one that the server cannot bear is known: for so many more.
+        # How many more messages go one at a time. After a stream error these are as many as were unconfirmed: the server may not bear one
+        # of them, and a stream that breaks upon one message alone shows which.
         self._careful = 0
         self._breaks: dict[int, int] = {}
 
@@ -61,7 +71,7 @@ class Fence:
         self._nonce = nonce
         self._pings.clear()
         self._written = self._confirmed = 0
-        self.excuse(now)
+        self.count_from(now)
 
     def broke(self, *, blamed: bool) -> tuple[deque[Delivery], Delivery | None]:
         """The stream is over: (what is lost, oldest first; the message to put aside). blamed: it ended with an error (REL-18).
@@ -104,7 +114,7 @@ class Fence:
             self._failed[delivery.seq] = outcome
         return delivery is not None
 
-    def outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
+    def take_outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
         """What the server said of it, once; else `otherwise`."""
         return self._failed.pop(delivery.seq, otherwise)
 
@@ -117,7 +127,10 @@ class Fence:
     def ping(self, now: float) -> bytes:
         """A ping to be written behind all that was written."""
         self._serial += 1
-        self._pings.append((self._serial, self._written))
+        if len(self._pings) == _MOST_PINGS:
+            # The new one covers what the last one does; the oldest is the one that is waited for.
+            self._pings.pop()
+        self._pings.append(_Ping(self._serial, self._written, now))
         self._asked_at = now
         return (
             f"<iq type='get' from='{self._domain}' to='{self._domain}' id='fence-{self._nonce}-{self._serial}'>"
@@ -134,8 +147,8 @@ class Fence:
         ):
             return None
         before = self._confirmed
-        while self._pings and self._pings[0][0] <= int(serial):
-            self._confirmed = self._pings.popleft()[1]
+        while self._pings and self._pings[0].serial <= int(serial):
+            self._confirmed = self._pings.popleft().covers
         return [self._confirm() for _ in range(self._confirmed - before)]
 
     def _confirm(self) -> Delivery:
@@ -148,13 +161,18 @@ class Fence:
         return delivery
 
     # -- the clock -----------------------------------------------------------------------------------------------------
-    def excuse(self, now: float) -> None:
-        """Count from now: nothing could come back before, for the stream is new or nobody read."""
-        self.heard_at = self._asked_at = now
+    def heard(self, now: float) -> None:
+        """Octets have come from the server."""
+        self._heard_at = now
+
+    def count_from(self, now: float) -> None:
+        """Nothing could come back before now, for the stream is new or nobody read."""
+        self._heard_at = self._asked_at = self._counted_from = now
 
     def step(self, now: float) -> Step:
-        """Repeat a ping that is late, ask on a silent link, give up a dead one."""
-        if now - self.heard_at > LIMIT_SECONDS:
+        """Repeat a ping that is late, ask on a silent link, give up one that is dead or on which no ping comes back."""
+        unanswered_since = max(self._pings[0].asked_at, self._counted_from) if self._pings else now
+        if now - min(self._heard_at, unanswered_since) > LIMIT_SECONDS:
             return Step.GIVE_UP
         late = self._pings and now - self._asked_at > AGAIN_SECONDS
-        return Step.PING if late or now - max(self.heard_at, self._asked_at) > IDLE_SECONDS else Step.WAIT
+        return Step.PING if late or now - max(self._heard_at, self._asked_at) > IDLE_SECONDS else Step.WAIT

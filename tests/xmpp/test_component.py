@@ -281,7 +281,24 @@ def test_a_fence_that_is_late_is_repeated_and_one_that_never_comes_ends_the_link
             await peer.accept()
 
     asyncio.run(talk())
-    assert re.fullmatch("nothing heard for .* s", str(reasons(logged)[0]))
+    assert re.fullmatch("no answer for .* s", str(reasons(logged)[0]))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.requirement("REL-09")
+def test_a_fence_that_never_comes_ends_the_link_also_where_others_are_heard() -> None:
+    async def talk() -> None:
+        async with lonely() as (link, relay, server):
+            peer = await joined(relay, server)
+            sent = deliver(link, 1)
+            async with asyncio.timeout(LIMIT):
+                while not sent.outcome.done():
+                    peer.write(message("from others"))
+                    await asyncio.sleep(0.01)
+            assert sent.outcome.result() == LOST
+            await (await server.peer()).accept()
+
+    asyncio.run(talk())
 
 
 @pytest.mark.usefixtures("impatient")

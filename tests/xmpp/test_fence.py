@@ -128,7 +128,7 @@ def test_what_the_server_says_counts_once_and_only_while_it_is_unconfirmed() -> 
     assert fence.failed(trace(1), FAILED)
     assert not fence.failed(trace(3), FAILED)
     assert covered(fence, pinged(fence)) == [1, 2]
-    assert [fence.outcome(sent(seq), DELIVERED) for seq in (1, 1, 2)] == [FAILED, DELIVERED, DELIVERED]
+    assert [fence.take_outcome(sent(seq), DELIVERED) for seq in (1, 1, 2)] == [FAILED, DELIVERED, DELIVERED]
     assert not fence.failed(trace(2), FAILED)
 
 
@@ -137,7 +137,7 @@ def test_what_the_server_said_stays_when_the_stream_breaks_before_the_ping() -> 
     assert fence.failed(trace(1), FAILED)
     assert broken(fence, blamed=False) == ([1], None)
     assert not fence.failed(trace(1), FAILED)
-    assert fence.outcome(sent(1), LOST) == FAILED
+    assert fence.take_outcome(sent(1), LOST) == FAILED
 
 
 # -- a stream that breaks ----------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_link_that_is_silent_for_20_s_is_asked() -> None:
     fence = begun(now=100.0)
     assert fence.step(120.0) is Step.WAIT
     assert fence.step(120.1) is Step.PING
-    fence.heard_at = 110.0
+    fence.heard(110.0)
     assert fence.step(130.0) is Step.WAIT
     assert fence.step(130.1) is Step.PING
     assert covered(fence, pinged(fence, 131.0)) == []
@@ -240,10 +240,49 @@ def test_a_link_that_is_silent_for_20_s_is_asked() -> None:
 def test_what_nobody_could_hear_is_excused() -> None:
     fence = begun(1)
     fence.ping(0.0)
-    fence.excuse(1000.0)
+    fence.count_from(1000.0)
     assert fence.step(1005.0) is Step.WAIT
     assert fence.step(1005.1) is Step.PING
+    fence.heard(1050.0)
+    assert fence.step(1060.0) is Step.PING
     assert fence.step(1060.1) is Step.GIVE_UP
+
+
+@pytest.mark.requirement("REL-09")
+def test_a_link_on_which_much_comes_but_no_ping_is_given_up() -> None:
+    fence = begun(1, now=100.0)
+    fence.ping(110.0)
+    steps = []
+    for now in range(111, 172):
+        fence.heard(now)
+        steps.append(fence.step(now))
+        if steps[-1] is Step.PING:
+            fence.ping(now)
+    assert (steps.count(Step.PING), steps[-2:]) == (10, [Step.PING, Step.GIVE_UP])
+
+
+def test_the_oldest_ping_that_is_not_back_is_waited_for() -> None:
+    fence = begun(1, now=0.0)
+    first = pinged(fence, 0.0)
+    fence.ping(40.0)
+    fence.heard(60.0)
+    assert covered(fence, first) == [1]
+    assert fence.step(100.0) is Step.PING
+    fence.heard(100.0)
+    assert fence.step(100.1) is Step.GIVE_UP
+
+
+def test_pings_that_are_not_back_are_bounded_and_the_first_and_the_last_still_count() -> None:
+    fence = begun(1)
+    first = pinged(fence, 0.0)
+    fence.wrote(sent(2))
+    for number in range(1000):
+        fence.count_from(5.0 * number)
+        last = pinged(fence, 5.0 * number)
+    assert len(fence._pings) <= 16
+    assert covered(fence, first) == [1]
+    assert covered(fence, last) == [2]
+    assert not fence._pings
 
 
 # -- whatever comes ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ _MOST_UNCONFIRMED = 1000
 _MOST_PINGS = 16
 """Outstanding at once: more than are sent before the link is given up, unless that has been put off."""
 _POISON_AFTER = 3
+_MOST_SUSPECTS = 16
 
 
 class Step(Enum):
@@ -63,6 +64,7 @@ class Fence:
         # How many more messages go one at a time. After a stream error these are as many as were unconfirmed: the server may not bear one
         # of them, and a stream that breaks upon one message alone shows which.
         self._careful = 0
+        # How many streams a message broke alone. Not all come again: one may be removed or expire meanwhile.
         self._breaks: dict[int, int] = {}
 
     # -- a stream ------------------------------------------------------------------------------------------------------
@@ -88,11 +90,13 @@ class Fence:
         if len(lost) > 1:
             return None
         seq = lost[0].seq
-        self._breaks[seq] = self._breaks.get(seq, 0) + 1
-        if self._breaks[seq] < _POISON_AFTER:
-            return None
-        del self._breaks[seq]
-        return lost.popleft()
+        breaks = self._breaks.pop(seq, 0) + 1
+        if breaks == _POISON_AFTER:
+            return lost.popleft()
+        self._breaks[seq] = breaks
+        if len(self._breaks) > _MOST_SUSPECTS:
+            del self._breaks[next(iter(self._breaks))]
+        return None
 
     # -- what is written -----------------------------------------------------------------------------------------------
     @property

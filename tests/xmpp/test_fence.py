@@ -179,6 +179,27 @@ def test_a_message_that_is_confirmed_is_no_culprit_any_more() -> None:
 
 
 @pytest.mark.requirement("REL-18")
+def test_of_several_that_break_streams_in_turn_each_is_put_aside() -> None:
+    fence = begun(1, 2)
+    assert broken(fence, blamed=True) == ([1, 2], None)
+    ends = []
+    for seq in (1, 2, 1, 2, 1, 2):
+        fence.begin("ab", 0.0)
+        fence.wrote(sent(seq))
+        ends.append(broken(fence, blamed=True)[1])
+    assert ends == [None, None, None, None, 1, 2]
+
+
+def test_what_broke_a_stream_and_never_came_again_is_forgotten() -> None:
+    fence = begun()
+    for seq in range(1000):
+        fence.begin("ab", 0.0)
+        fence.wrote(sent(seq))
+        assert broken(fence, blamed=True) == ([seq], None)
+    assert len(fence._breaks) <= 16
+
+
+@pytest.mark.requirement("REL-18")
 def test_one_at_a_time_until_all_that_were_lost_are_confirmed() -> None:
     fence = begun(1, 2)
     broken(fence, blamed=True)

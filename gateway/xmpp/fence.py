@@ -28,6 +28,7 @@ IDLE_SECONDS = 20.0
 _MOST_UNCONFIRMED = 1000
 _MOST_PINGS = 16
 """Outstanding at once: more than are sent before the link is given up, unless that has been put off."""
+_MOST_DIGITS = 18
 _POISON_AFTER = 3
 _MOST_SUSPECTS = 16
 
@@ -147,7 +148,7 @@ class Fence:
         if (
             prefix != f"fence-{self._nonce}"
             or not (iq.get("from") == iq.get("to") == self._domain)
-            or not (serial.isascii() and serial.isdigit())
+            or not (serial.isascii() and serial.isdigit() and len(serial) <= _MOST_DIGITS)
         ):
             return None
         before = self._confirmed

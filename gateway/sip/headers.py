@@ -28,10 +28,11 @@ _MOST_PORT = 65_535
 _MOST_LENGTH = 10**10 - 1
 
 
-def split_list(text: str) -> list[str]:
+def split_list(text: str, *, strict: bool = True) -> list[str]:
     """The values of a comma list in order; commas in quoted strings and in "<>" do not split. Empty text is no value.
 
-    Raises SyntaxFault for an empty element and for a quote or bracket that is never closed.
+    Raises SyntaxFault for an empty element and for a quote or bracket that is never closed. Where it is not strict, the one is left out,
+    and the other makes all that follows one value.
     """
     if "," not in text:
         return [text] if text else []
@@ -39,12 +40,12 @@ def split_list(text: str) -> list[str]:
     for piece in grammar.PIECE.finditer(text):
         if piece[3]:
             cuts.append(piece.start())
-        elif not (piece[1] or piece[2]):
+        elif strict and not (piece[1] or piece[2]):
             raise SyntaxFault("Unclosed quote or bracket", piece.start(), "RFC 3261 section 25.1")
     values = [text[start + 1 : end].strip(" \t") for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
-    if not all(values):
+    if strict and not all(values):
         raise SyntaxFault("Empty list element", section="RFC 3261 section 7.3.1")
-    return values
+    return [value for value in values if value]
 
 
 def split_vias(rows: list[bytes]) -> list[bytes]:

@@ -190,12 +190,12 @@ class Headers:
     # -- what may be malformed without harm ----------------------------------------------------------------------------
     @View
     def contact(self) -> tuple[NameAddr, ...]:
-        """Contact values; empty when absent, malformed or "*"."""
+        """The Contact values that can be read; "*" is none."""
         return self._tolerant("contact", NameAddr.parse)
 
     @View
     def warning(self) -> tuple[Warned, ...]:
-        """Warning values; empty when absent or malformed."""
+        """The Warning values that can be read."""
         return self._tolerant("warning", Warned.parse)
 
     @View
@@ -236,10 +236,13 @@ class Headers:
             raise self.fault(f"Bad {title(name)}") from None
 
     def _tolerant(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-        try:
-            return _parse_all(self.index.get(name, ()), parse)
-        except (SyntaxFault, ValueError):
-            return ()
+        """Each value by itself: one that is malformed takes no other with it."""
+        found: list[T] = []
+        for row in self.index.get(name, ()):
+            for value in split_list(row.decode("utf-8", "replace"), strict=False):
+                with suppress(SyntaxFault, ValueError):
+                    found.append(parse(value))
+        return tuple(found)
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------------

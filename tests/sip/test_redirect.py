@@ -88,6 +88,25 @@ def test_any_other_place_is_not_gone_to(contact: str) -> None:
     assert ahead(contact) == []
 
 
+@pytest.mark.requirement("SIP-103")
+@pytest.mark.parametrize(
+    ("contacts", "good"),
+    [
+        ("<sip:a@my_host.sip.example>, <sip:b@sip.example>", ["b"]),
+        ("<sip:a@sip.example>, <sip:b@sip.example>,", ["a", "b"]),
+        (", <sip:a@sip.example>,, <sip:b@sip.example>", ["a", "b"]),
+        ("<sip:a@sip.example>;q=0.2;q=0.3, <sip:b@sip.example>", ["b"]),
+        ('"a <sip:a@sip.example>', []),
+        ('<sip:a@sip.example>, "b <sip:b@sip.example>, <sip:c@sip.example>', ["a"]),
+        ("<sip:a@sip.example>, <sip:b@sip.example, <sip:c@sip.example>", ["a"]),
+        ("*, <sip:a@sip.example>", ["a"]),
+        ("<sip:a@sip.example>\r\nContact: <nonsense>\r\nm: <sip:b@sip.example>", ["a", "b"]),
+    ],
+)
+def test_a_contact_that_cannot_be_read_takes_no_other_with_it(contacts: str, good: list[str]) -> None:
+    assert uris(contacts) == [f"sip:{user}@sip.example" for user in good]
+
+
 @pytest.mark.requirement("SIP-56")
 @pytest.mark.parametrize(
     ("contact", "uri"),

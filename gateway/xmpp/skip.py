@@ -12,13 +12,22 @@ import re
 from .stream import MOST_STANZA_OCTETS, ill_formed, restricted
 
 _IN_TAG = re.compile(rb"[<>\"']")
-# The next tag, where it is whole and without values: (1) an end tag, (2) a start tag, neither: of an empty element.
-_PLAIN_TAG = re.compile(rb"[^<]{0,64}+<(?:(/)[^<>\"']++|([^<>\"'/!?\s=&][^<>\"'/]*+)|[^<>\"'/!?\s=&][^<>\"'/]*+/)>")
-# `find` is quicker on a long value.
-_SHORT_ATTRIBUTE = re.compile(rb"[^<>\"']{1,64}+(?:'[^<']{0,64}+'|\"[^<\"]{0,64}+\")")
+# `find` is quicker on a long value. What repeats this is bounded, for it takes memory each time, and not possessive: before Python 3.11.5
+# a possessive group that fails half-way does not go back to where it began (python/cpython#106052).
+_SHORT_VALUE = rb"(?:'[^<']{0,64}+'|\"[^<\"]{0,64}+\")"
+# The next tag, where it is whole and its values are short: (1) an end tag, (2) of an empty element, (3) a start tag.
+_SHORT_TAG = re.compile(
+    rb"[^<]{0,64}+<(?:(/)[^<>\"']++|[^<>\"'/!?\s=&][^<>\"'/]*+(?:" + _SHORT_VALUE + rb"[^<>\"'/]*+){0,64}(?:/()|()))>",
+)
+_DEEPER = (0, -1, 0, 1)
+_SHORT_ATTRIBUTES = re.compile(rb"(?:[^<>\"']{1,64}+" + _SHORT_VALUE + rb"){0,256}")
+_ANSWERED = (b"from", b"to", b"id", b"type", b"xmlns", b"xml:lang")
+# Attributes of the first tag that no answer repeats.
+_UNANSWERED = re.compile(
+    rb"(?:\s++(?!(?:" + b"|".join(_ANSWERED) + rb")[\s=])[^\s<>\"'=/]{1,64}+\s*+=\s*+" + _SHORT_VALUE + rb"){0,256}",
+)
 _NO_NAME = b" \t\r\n<>=&'\""
 _CDATA, _COMMENT = b"<![CDATA[", b"<!--"
-_ANSWERED = (b"from", b"to", b"id", b"type", b"xmlns", b"xml:lang")
 _NOBODY = b"<x xmlns=''/>"
 
 
@@ -58,7 +67,7 @@ class Skipper:
 
     def _text(self, octets: bytes, at: int) -> int:
         if self._depth:
-            at = self._plain_tags(octets, at)
+            at = self._short_tags(octets, at)
             if self._ended:
                 return at
         at = octets.find(b"<", at)
@@ -81,14 +90,12 @@ class Skipper:
         self._closing, self._part = False, self._tag
         return at + 1
 
-    def _plain_tags(self, octets: bytes, at: int) -> int:
-        """Any number of tags, more quickly than one by one."""
+    def _short_tags(self, octets: bytes, at: int) -> int:
+        """Any number of tags, each more quickly than in its parts."""
         depth = self._depth
-        while depth and (found := _PLAIN_TAG.match(octets, at)):
+        while depth and (found := _SHORT_TAG.match(octets, at)):
             at = found.end()
-            kind = found.lastindex
-            if kind:
-                depth += 1 if kind == 2 else -1
+            depth += _DEEPER[found.lastindex or 0]
         self._depth, self._ended = depth, not depth
         return at
 
@@ -113,8 +120,7 @@ class Skipper:
 
     def _tag(self, octets: bytes, at: int) -> int:
         """In a tag, outside of its values. Its last octet waits for the next one: it may be the slash of an empty element."""
-        while not self._first and not self._closing and (short := _SHORT_ATTRIBUTE.match(octets, at)):
-            at = short.end()
+        at = self._short_attributes(octets, at)
         found = _IN_TAG.search(octets, at)
         end = found.start() if found else max(at, len(octets) - 1)
         unquoted = octets[at:end]
@@ -132,6 +138,13 @@ class Skipper:
             if self._first:
                 self._first.value_begins(mark)
         return end + 1
+
+    def _short_attributes(self, octets: bytes, at: int) -> int:
+        """Any number of attributes of which nothing has to be known."""
+        if self._closing or (self._first and not self._first.is_between):
+            return at
+        found = (_UNANSWERED if self._first else _SHORT_ATTRIBUTES).match(octets, at)
+        return found.end() if found else at
 
     def _tag_ends(self, *, empty: bool) -> None:
         if self._first:
@@ -162,6 +175,11 @@ class _Head:
         self.too_much = False
         self._kept, self._unquoted = bytearray(), bytearray()
         self._keeping, self._quote = False, b""
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the name of the element is known, and nothing of the next attribute."""
+        return bool(self._kept) and not self._unquoted
 
     def outside(self, octets: bytes) -> None:
         """What stands between two values: the end of one attribute, the name of the next; before the first also that of the element."""

@@ -17,8 +17,7 @@ from gateway.core.uri import Uri
 
 from . import grammar
 from .headers import MOST_CSEQ, MOST_HOPS, NameAddr, Via
-from .message import Request, Response
-from .names import LISTS, SINGLE, canonical, name_of, title
+from .names import canonical
 from .section import Headers
 
 Extra = Sequence[tuple[str, str]]
@@ -121,16 +120,6 @@ def request(
         b";tag=", _token("tag", from_tag), b"\r\nTo: ", _address(to), b"\r\nCall-ID: ", call_id.encode(),
         b"\r\nCSeq: %d " % cseq, method.encode(), *rows, b"\r\nContent-Length: %d\r\n\r\n" % len(body), body,
     ))  # fmt: skip
-
-
-def serialised(message: Request | Response) -> bytes:
-    """A message that was read, written again: long names of known headers, no folding, the exact Content-Length (TOR-10)."""
-    if isinstance(message, Request):
-        start = f"{message.method} {message.request_uri_text} SIP/2.0".encode()
-    else:
-        start = _status_line(message.status, message.reason)
-    rows = [b"\r\n%b: %b" % (_spelled(name), value) for name, value in message.written if name_of(name) != "content-length"]
-    return b"".join((start, *rows, b"\r\nContent-Length: %d\r\n\r\n" % len(message.body), message.body))
 
 
 # -- parts of messages -------------------------------------------------------------------------------------------------
@@ -243,11 +232,6 @@ def _address(text: str) -> bytes:
 def _harmless(value: bytes, address: NameAddr) -> bytes:
     """An address as it came, unless its display name holds control characters, which only a quoted-pair can bring in (SEC-29, TOR-08)."""
     return address.bare.encode() if b"\\" in value and grammar.CONTROL_OCTET.search(value) else value
-
-
-def _spelled(name: bytes) -> bytes:
-    known = name_of(name)
-    return title(known).encode() if known in LISTS or known in SINGLE else name
 
 
 def _param(name: str, value: str) -> str:

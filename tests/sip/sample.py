@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.sip.message import BadMessage, Request, Response, parse
+from gateway.sip.names import name_of
 
 START = b"MESSAGE sip:romeo@gw.example.net SIP/2.0"
 ROWS = (
@@ -51,6 +52,16 @@ def read_response(data: bytes) -> Response:
     assert isinstance(message, Response)
     message.check()
     return message
+
+
+def written_again(message: Request | Response) -> bytes:
+    """A message that was read, made of what was read of it, without folding (TOR-10)."""
+    if isinstance(message, Request):
+        start = f"{message.method} {message.request_uri_text} SIP/2.0"
+    else:
+        start = f"SIP/2.0 {message.status:03d} {message.reason}"
+    kept = b"".join(b"\r\n%b: %b" % (name, value) for name, value in message.written if name_of(name) != "content-length")
+    return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (start.encode(), kept, len(message.body), message.body)
 
 
 def verdict(data: bytes, **options: bool) -> str:

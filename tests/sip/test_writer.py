@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import SyntaxFault
 from gateway.sip import writer
 from gateway.sip.headers import NameAddr
-from gateway.sip.message import Request, Response, parse
+from gateway.sip.message import Response
 from tests.sip.sample import ROWS, changed, fault_of, octets, read, read_response, rows
 
 SOURCE = ("192.0.2.1", 5099)
@@ -290,13 +290,3 @@ def test_any_text_makes_a_reason_phrase(text: str) -> None:
 
 def test_every_phrase_is_one() -> None:
     assert {status: writer.reason_phrase(text) for status, text in writer.PHRASES.items()} == writer.PHRASES
-
-
-@pytest.mark.requirement("TOR-10", "SIP-17")
-def test_a_message_is_written_again() -> None:
-    data = octets([("v", "SIP/2.0/UDP h;branch=z9hG4bK1"), ("X-Odd", ";;,"), ("s", ""), *ROWS[1:-1], ("l", "05")])
-    message = parse(data + b" and more")
-    assert isinstance(message, Request)
-    assert writer.serialised(message) == octets([("Via", "SIP/2.0/UDP h;branch=z9hG4bK1"), ("X-Odd", ";;,"), ("Subject", ""), *ROWS[1:]])
-    response = parse(writer.response(message, 480, "Нет", to_tag="x"))
-    assert writer.serialised(response) == writer.response(message, 480, "Нет", to_tag="x")

@@ -26,7 +26,7 @@ from .message import Response
 from .route import DEFAULT_PORT, TRANSPORTS, gate_of
 
 MOST_PLACES = 5
-"""How many places one message is redirected to (MSG-48)."""
+"""How many places one message is redirected to (MSG-48) in one round of tries; when that ends with "for now", the next begins anew."""
 _USE_PROXY, _ALTERNATIVE_SERVICE = 305, 380
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _NEVER_COPIED = ("method",)
@@ -77,11 +77,13 @@ class Redirects:
         self._settings = settings
         served = {*settings.sip.domains, *(rule.domain for rule in settings.routes)} - {"*", *settings.xmpp.domains}
         self._gates = {domain: gate_of(settings.route(domain), domain) for domain in served}
-        hops = {settings.sip.outbound, *(rule.next_hop for rule in settings.routes)} - {""}
-        self._hops = {_authority(Uri.parse(hop)): hop for hop in sorted(hops)}
+        self._hops: dict[tuple[str, int], str] = {}
+        for hop in filter(None, (settings.sip.outbound, *(rule.next_hop for rule in settings.routes))):
+            # Where two differ in their transport alone it is the first, `[sip] outbound` before the routes.
+            self._hops.setdefault(_authority(Uri.parse(hop)), hop)
 
     def extended(self, trail: Trail, response: Response) -> Trail:
-        """The trail with what a 3xx adds to it: nothing where its route says so, after 380, and of what is not allowed."""
+        """The trail plus the Contacts of this 3xx that may be followed. Unchanged when the route forbids redirects, and after 380."""
         here, status = trail.here, response.status
         if status == _ALTERNATIVE_SERVICE or not self._settings.route(here.request_uri.host).redirects:
             return trail
@@ -99,12 +101,12 @@ class Redirects:
         return Trail(trail.been, tuple(ahead[:room]), trail.later)
 
     def _place(self, contact: Uri) -> Place | None:
-        """Where a Contact sends a message; None where it may not go, or cannot: sips: has no TLS yet, and is never left for sip:."""
+        """Where a Contact sends the message; None where we may not follow. A sips: is never followed: there is no TLS yet."""
         gate = self._gate(contact)
         return Place(request_uri(contact), gate) if gate else None
 
     def _proxy(self, contact: Uri, trail: Trail) -> Place | None:
-        """The same Request-URI via the proxy that a 305 names, once in a message's life."""
+        """The same Request-URI via the proxy that a 305 names, once on a trail."""
         gate = self._gate(contact)
         return Place(trail.here.request_uri, gate, proxied=True) if gate and not any(place.proxied for place in trail.been) else None
 

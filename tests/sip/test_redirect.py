@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import settings as how
@@ -59,6 +61,18 @@ def uris(contacts: str, status: int = 302, trail: Trail = FIRST) -> list[str]:
 )
 def test_a_place_that_the_configuration_knows_is_gone_to_over_its_next_hop(contact: str, gate: str) -> None:
     assert [hop for _, hop in ahead(contact)] == [gate]
+
+
+@pytest.mark.requirement("MSG-48")
+@pytest.mark.parametrize("transports", [(";transport=tcp", ""), ("", ";transport=tcp"), (";transport=udp", ";transport=tcp")])
+@pytest.mark.parametrize("contact", ["<sip:new@10.1.0.5>", "<sip:new@10.1.0.5;transport=tcp>", "<sip:new@10.1.0.5;transport=udp>"])
+def test_of_two_hops_at_one_host_and_port_it_is_the_one_named_first(transports: tuple[str, str], contact: str) -> None:
+    first, second = (f"sip:10.1.0.5{transport}" for transport in transports)
+    rules = Redirects(settings(RouteRule("sip.example", first), RouteRule("second.example", second)))
+    assert ahead(contact, rules=rules) == [(contact.strip("<>"), first)]
+    config = settings(RouteRule("second.example", second))
+    rules = Redirects(replace(config, sip=replace(config.sip, outbound=first)))
+    assert ahead(contact, rules=rules) == [(contact.strip("<>"), first)]
 
 
 @pytest.mark.requirement("MSG-48", "ERR-15", "SIP-103")

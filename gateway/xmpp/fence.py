@@ -25,7 +25,8 @@ AGAIN_SECONDS = 5.0
 """A ping that is not back is repeated, so that one lost in a server with two links for our domain does not end this one."""
 LIMIT_SECONDS = 60.0
 IDLE_SECONDS = 20.0
-_MOST_UNCONFIRMED = 1000
+_MOST_UNCONFIRMED = 256
+"""A crash can bring so many twice to the server, and those that were confirmed and not yet settled on disk."""
 _MOST_PINGS = 16
 """Outstanding at once: more than are sent before the link is given up, unless that has been put off."""
 _MOST_DIGITS = 18

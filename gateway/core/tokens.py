@@ -18,4 +18,4 @@ def _tokens() -> Iterator[str]:
 
 
 fresh_token: Callable[[], str] = _tokens().__next__
-"""64 random bits in 16 hexadecimal digits. Call from one thread."""
+"""64 random bits in 16 hexadecimal digits. Call from one thread only, and not on both sides of a fork: both would draw the same."""

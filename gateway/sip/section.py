@@ -211,7 +211,7 @@ class Headers:
 
     # -- faults --------------------------------------------------------------------------------------------------------
     def fault(self, what: str, status: int = 400) -> BadMessage:
-        """What to raise when something is wrong in this header section: what is not answered, whatever its status."""
+        """A fault in a response: nobody is answered, so the status is ignored."""
         return BadMessage(what)
 
     def _parse(self, name: str, parse: Callable[[str], T]) -> T:

@@ -15,10 +15,10 @@ from xml.parsers import expat
 
 from .skip import Skipper, tag_end
 from .stanza import XML_LANG
-from .stream import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, ill_formed, restricted
+from .stream import ANSWERED, MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, ill_formed, restricted
 
 _MOST_NAMES, _MOST_NAME = 512, 256
-_TOLD = ("from", "to", "id", "type", XML_LANG)
+_ANSWERED = tuple(XML_LANG if name == "xml:lang" else name for name in ANSWERED)
 
 
 class Oversized(Element):
@@ -174,7 +174,7 @@ class StreamParser:
             self._builder, self._skipping = TreeBuilder(), False
 
     def _data(self, text: str) -> None:
-        if self._depth > 1 and not self._skipping:
+        if not self._skipping:
             self._builder.data(text)
 
     def _named(self, name: str) -> str:
@@ -192,4 +192,4 @@ class StreamParser:
 
 
 def _without_content(stanza: Element) -> Oversized:
-    return Oversized(stanza.tag, {name: stanza.attrib[name] for name in _TOLD if name in stanza.attrib})
+    return Oversized(stanza.tag, {name: stanza.attrib[name] for name in _ANSWERED if name in stanza.attrib})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .stream import MOST_STANZA_OCTETS, ill_formed, restricted
+from .stream import ANSWERED, MOST_STANZA_OCTETS, ill_formed, restricted
 
 _IN_TAG = re.compile(rb"[<>\"']")
 # `find` is quicker on a long value. What repeats this is bounded, for it takes memory each time, and not possessive: before Python 3.11.5
@@ -21,10 +21,10 @@ _SHORT_TAG = re.compile(
 )
 _DEEPER = (0, -1, 0, 1)
 _SHORT_ATTRIBUTES = re.compile(rb"(?:[^<>\"']{1,64}+" + _SHORT_VALUE + rb"){0,256}")
-_ANSWERED = (b"from", b"to", b"id", b"type", b"xmlns", b"xml:lang")
-# Attributes of the first tag that no answer repeats.
-_UNANSWERED = re.compile(
-    rb"(?:\s++(?!(?:" + b"|".join(_ANSWERED) + rb")[\s=])[^\s<>\"'=/]{1,64}+\s*+=\s*+" + _SHORT_VALUE + rb"){0,256}",
+# Of the first tag: what an answer repeats, and the namespace of its name.
+_KEPT = (*(name.encode() for name in ANSWERED), b"xmlns")
+_UNKEPT = re.compile(
+    rb"(?:\s++(?!(?:" + b"|".join(_KEPT) + rb")[\s=])[^\s<>\"'=/]{1,64}+\s*+=\s*+" + _SHORT_VALUE + rb"){0,256}",
 )
 _NO_NAME = b" \t\r\n<>=&'\""
 _CDATA, _COMMENT = b"<![CDATA[", b"<!--"
@@ -143,7 +143,7 @@ class Skipper:
         """Any number of attributes of which nothing has to be known."""
         if self._closing or (self._first and not self._first.is_between):
             return at
-        found = (_UNANSWERED if self._first else _SHORT_ATTRIBUTES).match(octets, at)
+        found = (_UNKEPT if self._first else _SHORT_ATTRIBUTES).match(octets, at)
         return found.end() if found else at
 
     def _tag_ends(self, *, empty: bool) -> None:
@@ -193,7 +193,7 @@ class _Head:
             raise ill_formed("a value without a name")
         if not self._kept:
             self._kept += b"<" + words[0]
-        self._keeping, self._quote = words[-1] in _ANSWERED, quote
+        self._keeping, self._quote = words[-1] in _KEPT, quote
         if self._keeping:
             self._kept += b" " + words[-1] + b"=" + quote
 

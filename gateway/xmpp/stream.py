@@ -5,6 +5,8 @@ from __future__ import annotations
 MOST_STANZA_OCTETS = 262_144
 """The last end tag not counted."""
 MOST_DEPTH = 64
+ANSWERED = ("from", "to", "id", "type", "xml:lang")
+"""The attributes of a stanza that an answer repeats, as they are written: what is kept of one that is too large."""
 
 
 class StreamFault(Exception):

@@ -27,7 +27,7 @@ REQUEST_SECONDS = 600
 """How long at least a late error finds the SIP request behind it."""
 _MOST_DIGESTS = 8_000_000
 _MOST_REQUESTS = 1_000_000
-_SWEEP_EVERY = 20.0
+_SWEEP_EVERY, _SWEEP_PAUSE = 20.0, 0.02
 
 log = structlog.get_logger("store")
 
@@ -177,7 +177,7 @@ class Outbox:
 
     def _swept(self, more: bool) -> None:
         if self._loop and not self._loop.is_closed():
-            self._sweep_handle = self._loop.call_later(0.05 if more else _SWEEP_EVERY, self._sweep)
+            self._sweep_handle = self._loop.call_later(_SWEEP_PAUSE if more else _SWEEP_EVERY, self._sweep)
 
 
 @contextmanager

@@ -40,6 +40,11 @@ READ_BOUND_OCTETS = 262_144
 _MOST_UNSENT_OCTETS = 4 * 1024 * 1024
 _FIRST_RETRY_SECONDS, _MOST_RETRY_SECONDS = 1.0, 60.0
 _TICK_SECONDS = 1.0
+_NO_MESSAGES_FAULT = frozenset((
+    "conflict", "connection-timeout", "host-gone", "host-unknown", "not-authorized", "remote-connection-failed", "reset",
+    "resource-constraint", "see-other-host", "system-shutdown",
+))  # fmt: skip
+"""Stream errors that come whatever we have written (RFC 6120 section 4.9.3)."""
 
 log = structlog.get_logger("xmpp")
 # On a parse error slixmpp logs the octets it got: message text (SEC-47). What an operator needs is logged here.
@@ -66,7 +71,7 @@ class ComponentLink(ComponentXMPP):
         self.whitespace_keepalive = False
         self.up = False
         self._closing = False
-        self._reason = ""
+        self._reason, self._blamed = "", False
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._retry_handle: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -90,7 +95,7 @@ class ComponentLink(ComponentXMPP):
     def open(self) -> None:
         """Connect, and keep connecting."""
         self._retry_handle = None
-        self._reason = ""
+        self._reason, self._blamed = "", False
         self.connect(*self._address)
 
     def reschedule_connection_attempt(self) -> None:
@@ -136,7 +141,7 @@ class ComponentLink(ComponentXMPP):
         self._outbox.clear()
         self._outbox_octets = 0
         self._uncommitted, self._chunk = 0, _Chunk(0)
-        lost, culprit = self._fence.broke(blamed=was_up and bool(self._reason))
+        lost, culprit = self._fence.broke(blamed=was_up and self._blamed)
         if culprit is not None:
             self._done(culprit, Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
         for delivery in lost:
@@ -275,7 +280,7 @@ class ComponentLink(ComponentXMPP):
         try:
             super().data_received(data)
         except StreamFault as fault:
-            self._reason = f"bad stream from the server: {fault}"
+            self._reason, self._blamed = f"bad stream from the server: {fault}", True
             log.error("stream ended", domain=self.domain, reason=str(fault))
             if self.transport:
                 self.send_raw(
@@ -316,6 +321,7 @@ class ComponentLink(ComponentXMPP):
 
     def _stream_error(self, element: Element) -> None:
         condition = next((xml.split_name(child.tag)[1] for child in element if not child.tag.endswith("}text")), "undefined-condition")
+        self._blamed = condition not in _NO_MESSAGES_FAULT
         self._reason = {
             "not-authorized": "the server refuses the component secret",
             "conflict": "the server says that this component is connected already",

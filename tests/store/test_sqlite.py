@@ -138,7 +138,7 @@ def test_of_long_lived_recollections_the_newest_counts(store: SqliteStore) -> No
 def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore) -> None:
     for seq in range(1, 13):
         store.commit([acceptance(seq)], [seq - 1], (), (), seq + 1, NOW if seq > 2 else 0.0)
-    commit(store, Acceptance(13, "l", b"r", NOW, NOW, recollections=tuple(Recollection("request", key, NOW, "") for key in range(1, 1101))))
+    commit(store, Acceptance(13, "l", b"r", NOW, NOW, recollections=tuple(Recollection("request", key, NOW, "") for key in range(1, 301))))
     assert not store.sweep(NOW, NOW - 1)
     assert len(list(store.arrivals())) == 11
     assert store.sweep(NOW + 1, NOW + 1)

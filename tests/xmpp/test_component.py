@@ -476,6 +476,24 @@ def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(l
     assert len(reasons(logged)) == 4
 
 
+@pytest.mark.requirement("REL-18")
+@pytest.mark.parametrize("condition", ["system-shutdown", "conflict"])
+def test_a_server_that_has_other_reasons_blames_no_message(condition: str) -> None:
+    async def talk() -> None:
+        async with lonely() as (link, relay, server):
+            for _ in range(4):
+                peer = await server.peer()
+                await peer.accept()
+                while not link.up:
+                    await relay.up()
+                written = deliver(link, 1)
+                await peer.next()
+                peer.error(condition)
+                assert await soon(written.outcome) == LOST
+
+    asyncio.run(talk())
+
+
 # -- back pressure -----------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("REL-24")
 def test_a_server_that_does_not_read_is_not_written_to() -> None:

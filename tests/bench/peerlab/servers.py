@@ -88,6 +88,8 @@ class Gateway:
         where = lab.work / self.name
         shutil.rmtree(where, ignore_errors=True)
         where.mkdir(parents=True)
+        # What the run before has left to write, or to delete, is not this run's burden.
+        os.sync()
         config = where / self.config
         peers = tree_of("kamailio")
         values = (

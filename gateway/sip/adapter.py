@@ -25,7 +25,7 @@ from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
 from .flow import Flow
 from .hops import Hops
 from .locate import Locator, NotFoundError, Target
-from .message import BadMessage, Response
+from .message import BadMessage, Request, Response
 from .redirect import Place, Redirects, Trail
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
@@ -186,10 +186,18 @@ class SipAdapter:
         try:
             self._take(transaction)
         except Refusal as refusal:
+            if refusal.key == "loop":
+                self._disown(transaction.request)
             self._refuse(transaction, refusal)
         except BadMessage as fault:
             self._endpoint.forget(transaction)
             self._endpoint.bad(fault, transaction.flow)
+
+    def _disown(self, request: Request) -> None:
+        """A request of ours has come back: the 482 that it gets says nothing of an earlier copy of it."""
+        for via in request.vias:
+            if ours := self._endpoint.clients.pending(via.branch or ""):
+                ours.user = cast("_Attempt", ours.user)._replace(repeat=False)
 
     def _take(self, transaction: ServerTransaction) -> None:
         request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived

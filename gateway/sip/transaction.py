@@ -70,6 +70,10 @@ class ClientTransactions(Generic[F]):
             self._arm(transaction, now)
         self._send(octets, flow)
 
+    def pending(self, branch: str) -> ClientTransaction[F] | None:
+        """The transaction of this branch that waits for its final response."""
+        return self._pending.get(branch)
+
     def response(self, branch: str, method: str, status: int) -> ClientTransaction[F] | None:
         """Match a response (RFC 3261 section 17.1.3). Returns the transaction that a final one ends, else None."""
         transaction = self._pending.get(branch)

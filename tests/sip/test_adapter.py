@@ -585,6 +585,26 @@ def test_482_to_a_repeat_says_that_the_first_copy_arrived() -> None:
     run(talk)
 
 
+@pytest.mark.requirement("SIP-106", "TRN-34")
+def test_482_to_a_repeat_that_came_back_to_us_says_nothing_of_the_first_copy() -> None:
+    """A proxy sends it back to where it came from, and hands on our own answer."""
+
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            delivery = it.send(repeat=True)
+            asked = await romeo.came.next(LIMIT)
+            start, rest = asked.split(b"\r\n", 1)
+            via = f"Via: SIP/2.0/UDP 127.0.0.1:{romeo.port};branch=z9hG4bK-proxy".encode()
+            romeo.transport.sendto(b"\r\n".join((start, via, rest)), it.address())
+            answer = await romeo.came.next(LIMIT, where=lambda octets: octets.startswith(b"SIP/2.0 "))
+            assert status(answer) == 482
+            romeo.reply(response(asked, 482, "Loop Detected"))
+            outcome = await ended(delivery)
+            assert (outcome.verdict, outcome.status) == (Verdict.FAILED, 482)
+
+    run(talk)
+
+
 @pytest.mark.requirement("SIP-106")
 @pytest.mark.parametrize(("code", "held"), [(503, True), (480, False)])
 def test_retry_after_is_told_and_a_503_holds_the_whole_hop(code: int, held: bool) -> None:

@@ -47,3 +47,5 @@ class Outcome:
 DELIVERED = Outcome(Verdict.DELIVERED)
 LOST = Outcome(Verdict.LOST)
 MOVED = Outcome(Verdict.MOVED)
+UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
+"""A defect of ours, which stays with the message that it concerns."""

@@ -12,7 +12,7 @@ from typing import cast
 import structlog
 
 from gateway.core.envelope import Envelope
-from gateway.core.outcome import Outcome, Verdict
+from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery, Entry, Store
 
 from .alarms import Alarms
@@ -20,7 +20,7 @@ from .fates import LINK_DOWN, MOST_DUE_SECONDS, Fates
 from .keeper import Keeper
 from .lane import Lane, Message
 from .lanes import Lanes
-from .shelf import UNSENDABLE, Found, Shelf
+from .shelf import Found, Shelf
 
 _READ_AHEAD = 64
 _RETRY_READ_SECONDS = 1.0

@@ -8,12 +8,11 @@ import structlog
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.outcome import Outcome, Verdict
+from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Carrier, Store
 
 from .lane import Message
 
-UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
 _UNREADABLE = Outcome(Verdict.POISON, reason="the stored record is damaged")
 
 log = structlog.get_logger("relay")

@@ -13,7 +13,7 @@ import structlog
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
-from gateway.core.outcome import Outcome, Verdict
+from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -39,7 +39,6 @@ _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
-_UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
 _BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
@@ -315,7 +314,7 @@ class SipAdapter:
                 self._request(delivery, self._hops.in_order(found, self._loop.time()))
         except Exception:
             log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
-            delivery.done(_UNSENDABLE)
+            delivery.done(UNSENDABLE)
 
     def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
         """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""

@@ -62,10 +62,9 @@ def _next_hop(value: object) -> str:
         raise Misfit(f"{shown(value)}: {fault}") from None
     if uri.scheme not in ("sip", "sips"):
         raise Misfit(f"{shown(value)} is no sip: or sips: URI")
-    transport = (uri.param("transport") or "").lower()
-    if transport not in ("", *TRANSPORTS):
+    if uri.transport not in ("", *TRANSPORTS):
         raise Misfit(f"{shown(value)}: transport must be udp, tcp or tls")
-    if uri.scheme == "sips" and transport == "udp":
+    if uri.scheme == "sips" and uri.transport == "udp":
         raise Misfit(f"{shown(value)}: sips needs tls")
     if uri.password is not None or uri.headers:
         raise Misfit("a next hop has neither password nor headers")

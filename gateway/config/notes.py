@@ -32,8 +32,7 @@ def _tls_listener(value: object) -> bool:
 
 
 def _tls_hop(value: object) -> bool:
-    uri = Uri.parse(str(value)) if value else None
-    return uri is not None and (uri.scheme == "sips" or (uri.param("transport") or "").lower() == "tls")
+    return bool(value) and Uri.parse(str(value)).needs_tls
 
 
 _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (

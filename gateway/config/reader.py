@@ -193,7 +193,7 @@ def _refuse_unspoken(document: Document, sip: SipSettings, routes: tuple[RouteRu
     if not ours & {"udp", "tcp"}:
         raise ConfigFault(document.file, "sip.listen", "needs an entry with udp: or tcp:, for there is no TLS yet")
     for key, hop in (("sip.outbound", sip.outbound), *((f"route[{at}].next_hop", rule.next_hop) for at, rule in enumerate(routes))):
-        transport = (Uri.parse(hop).param("transport") or "").lower() if hop else ""
+        transport = Uri.parse(hop).transport if hop else ""
         if transport in ("udp", "tcp") and transport not in ours:
             raise ConfigFault(document.file, key, f"is over {transport}, but [sip] listen has no {transport}: entry")
 

@@ -75,6 +75,16 @@ class Uri:
         return None
 
     @property
+    def transport(self) -> str:
+        """The transport that it names, in lower case; empty where it names none."""
+        return (self.param("transport") or "").lower()
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether it may be spoken to over TLS alone (RFC 3261 section 26.2)."""
+        return self.scheme == "sips" or self.transport == "tls"
+
+    @property
     def device(self) -> str:
         """What `gr` names, decoded (ADDR-12); empty without `gr` or for a `gr` without a value (ADDR-13)."""
         return decoded(self.param("gr") or "", "gr")

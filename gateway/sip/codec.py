@@ -218,7 +218,7 @@ class SipCodec:
         uri, gate = trail.here.request_uri, trail.here.gate
         draft = self.draft(envelope, _MOST_CSEQ - 1, transport_of(Uri.parse(gate), self.sent_by), trail)
         if len(draft.octets) > MOST_REQUEST_OCTETS:
-            is_udp = "udp" in (draft.transport, (uri.param("transport") or "").lower())
+            is_udp = "udp" in (draft.transport, uri.transport)
             if is_udp or not self._settings.route(uri.host).large_messages:
                 raise Refusal("too-large-for-sip")
         return parcel._replace(gate=gate, wire=draft)

@@ -16,7 +16,7 @@ from dns.rdtypes.IN.SRV import SRV
 
 from gateway.core.uri import Uri
 
-from .route import DEFAULT_PORT, TRANSPORTS, needs_tls, transport_of
+from .route import DEFAULT_PORT, TRANSPORTS, transport_of
 
 _LOOKUP_SECONDS = 5.0
 _LEAST_TTL, _MOST_TTL, _ADDRESS_TTL = 5.0, 3600.0, 60.0
@@ -71,7 +71,7 @@ class Locator:
         until, targets = self._known.get(uri.text, (0.0, ()))
         if until > time.monotonic():
             return targets
-        if not needs_tls(uri) and (found := numeric(uri, self._ours)):
+        if not uri.needs_tls and (found := numeric(uri, self._ours)):
             return self._keep(uri, math.inf, (found,))
         return ()
 
@@ -89,12 +89,12 @@ class Locator:
         return self._keep(uri, min(max(ttl, _LEAST_TTL), _MOST_TTL), targets)
 
     async def _ask(self, uri: Uri) -> tuple[float, tuple[Target, ...]]:
-        if needs_tls(uri):
+        if uri.needs_tls:
+            # There is none yet, and nothing else may stand in for it.
             raise NotFoundError(f"{uri.text} needs TLS, which there is not yet", temporary=False)
         host, transport = uri.param("maddr") or uri.host, transport_of(uri, self._ours)
         if uri.port is None:
-            stated = (uri.param("transport") or "").lower() in TRANSPORTS
-            for each in (transport,) if stated else TRANSPORTS:
+            for each in (transport,) if uri.transport in TRANSPORTS else TRANSPORTS:
                 if each in self._ours and (found := await self._services(host, each)):
                     return found
         addresses = await self._addresses(host)

@@ -111,7 +111,7 @@ class Redirects:
         return Place(trail.here.request_uri, gate, proxied=True) if gate and not any(place.proxied for place in trail.been) else None
 
     def _gate(self, contact: Uri) -> str:
-        if contact.scheme != "sip" or (contact.param("transport") or "").lower() not in ("", *TRANSPORTS):
+        if contact.scheme != "sip" or contact.transport not in ("", *TRANSPORTS):
             return ""
         maddr = contact.param("maddr")
         gate = self._gate_of(contact.host, contact.port)

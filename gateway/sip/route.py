@@ -17,11 +17,6 @@ def gate_of(rule: RouteRule, domain: str) -> str:
     return rule.next_hop or f"sip:{domain}"
 
 
-def needs_tls(hop: Uri) -> bool:
-    """Whether a hop may be spoken to over TLS alone. There is none yet, and nothing else may stand in for it."""
-    return hop.scheme == "sips" or (hop.param("transport") or "").lower() == "tls"
-
-
 def transport_of(hop: Uri, ours: Collection[str]) -> str:
     """The transport to a hop of which DNS is not asked. ours: those that we listen on, of which at least one is in TRANSPORTS.
 
@@ -29,5 +24,4 @@ def transport_of(hop: Uri, ours: Collection[str]) -> str:
     ('tcp', 'tcp')
     """
     available = [transport for transport in TRANSPORTS if transport in ours]
-    stated = (hop.param("transport") or "").lower()
-    return stated if stated in available else available[0]
+    return hop.transport if hop.transport in available else available[0]

@@ -165,7 +165,7 @@ class Keeper:
         for settlement in settlements:
             if done := self._numbered.pop(settlement.number, None):
                 done()
-        if self._batch:
+        if self._batch or self._numbered:
             self._flush_soon()
         elif self._settled or self._settlements:
             self._flush_later()

@@ -16,6 +16,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
 from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
@@ -26,7 +27,7 @@ from . import stanza as xml
 from .parser import Oversized
 from .stream import MOST_STANZA_OCTETS
 
-_REMEMBERED, _MOST_REMEMBERED_DEVICES = 4096, 256
+_REMEMBERED = 4096
 _MOST_REASON = 256
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
@@ -67,7 +68,7 @@ class XmppCodec:
         if entity.content_type.essence != "text/plain":
             raise Refusal("type-unsupported")
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
-        short = len(envelope.sender_device) + len(envelope.recipient_device) <= _MOST_REMEMBERED_DEVICES
+        short = len(envelope.sender_device) + len(envelope.recipient_device) <= MOST_REMEMBERED
         find = self._ends if short else self._find_ends
         ends = find(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
         language = self._language(entity.header("Content-Language"))

@@ -236,14 +236,17 @@ class ComponentLink(ComponentXMPP):
 
     def _done(self, delivery: Delivery, outcome: Outcome) -> None:
         """Say what became of it: what the server said of it, else `outcome`."""
-        self._alone(f"delivery {delivery.seq}", delivery.done, self._fence.take_outcome(delivery, outcome))
+        self._alone(("delivery", delivery.seq), delivery.done, self._fence.take_outcome(delivery, outcome))
 
-    def _alone(self, what: str, act: Callable[..., None], *given: object) -> bool:
-        """Do what concerns one message; an exception stays with that message, for the link carries others. Whether there was none."""
+    def _alone(self, what: tuple[str, object], act: Callable[..., None], *given: object) -> bool:
+        """Do what concerns one message; an exception stays with that message, for the link carries others.
+
+        what: its kind and its name, for the log. Returns whether there was none.
+        """
         try:
             act(*given)
         except Exception:
-            log.exception("failed on one message", domain=self.domain, what=what)
+            log.exception("failed on one message", domain=self.domain, what=f"{what[0]} {what[1]}")
             return False
         return True
 
@@ -304,7 +307,7 @@ class ComponentLink(ComponentXMPP):
 
     def _spawn_event(self, element: Element) -> None:
         """slixmpp hands every whole child of the stream to this."""
-        what = f"stanza {element.get('id')}"
+        what = ("stanza", element.get("id"))
         if not self._alone(what, self._take, element) and xml.stanza_kind(element) == "message":
             self._alone(what, self._refuse, stanza_origin(element), Refusal("internal"))
 
@@ -352,13 +355,13 @@ class ComponentLink(ComponentXMPP):
         if envelope is not None:
             self._chunk.open += 1
             answered = partial(self._answered, origin, self._chunk)
-            if not self._alone(f"message {envelope.trace_id}", self._sink.offer, envelope, answered):
+            if not self._alone(("message", envelope.trace_id), self._sink.offer, envelope, answered):
                 answered(Refusal("internal"))
 
     def _answered(self, origin: StanzaOrigin, chunk: _Chunk, refusal: Refusal | None) -> None:
         self._close_chunk(chunk)
         if refusal:
-            self._alone(f"stanza {origin.id}", self._refuse, origin, refusal)
+            self._alone(("stanza", origin.id), self._refuse, origin, refusal)
 
     def _refuse(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> None:
         log.info("refused", side="xmpp", key=refusal.key, detail=refusal.detail, domain=self.domain, stanza_id=origin.id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from xml.etree.ElementTree import Element
 
+from gateway.core.remember import remembered
 from gateway.core.text import lf, xml_text
 
 COMPONENT = "jabber:component:accept"
@@ -16,7 +16,6 @@ DELAY = "urn:xmpp:delay"
 E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CONTENT = (COMPONENT, "jabber:client")
-_MOST_KEPT_NAME = 256
 
 _SPECIAL = re.compile("[&<>'\"\t\r\n\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -61,17 +60,11 @@ def error(condition: str, kind: str, human: str, address: str = "", by: str = ""
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
+@remembered(1024)
 def split_name(tag: str) -> tuple[str, str]:
     """("namespace", "local") of an ElementTree tag."""
-    return _short_name(tag) if len(tag) <= _MOST_KEPT_NAME else _split(tag)
-
-
-def _split(tag: str) -> tuple[str, str]:
     namespace, _, local = tag.rpartition("}")
     return namespace[1:], local
-
-
-_short_name = lru_cache(maxsize=1024)(_split)
 
 
 def contents(stanza: Element) -> dict[str, list[Element]]:

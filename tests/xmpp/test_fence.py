@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -11,27 +10,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.envelope import Envelope
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
 from gateway.core.ports import Parcel, Trace
 from gateway.xmpp.fence import Fence, Step
+from tests.xmpp.lonely import Sent
 
 DOMAIN = "sip.example"
 FAILED = Outcome(Verdict.FAILED, 404)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Implements the Delivery port as far as a fence looks at it."""
-
-    seq: int
-    parcel: Parcel
-    number: int = 0
-    repeat: bool = False
-    envelope: Envelope = None  # type: ignore[assignment]
-
-    def done(self, outcome: Outcome) -> None:
-        raise AssertionError("the link tells, not the fence")
 
 
 def trace(seq: int) -> Trace:
@@ -39,7 +24,8 @@ def trace(seq: int) -> Trace:
 
 
 def sent(seq: int) -> Sent:
-    return Sent(seq, Parcel("lane", DOMAIN, b"", once=False, trace=trace(seq)))
+    # What becomes of it the link tells, not the fence.
+    return Sent(seq, Parcel("lane", DOMAIN, b"", once=False, trace=trace(seq)), outcome=None)  # type: ignore[arg-type]
 
 
 def begun(*seqs: int, now: float = 0.0) -> Fence:

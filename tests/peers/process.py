@@ -92,9 +92,11 @@ class Process:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             status = self.popen.wait()
+        deadline = time.monotonic() + limit
         family.add(self.pids())
-        family.kill()
-        family.wait(limit)
+        family.end(limit)
+        while (left := self.pids()) and time.monotonic() < deadline:  # what one of them had forked just before it was killed
+            _Family(left).end(limit)
         if self._reader:
             self._reader.join(limit)
         if self.popen.stdin:
@@ -268,8 +270,9 @@ class _Family:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
-    def wait(self, limit: float) -> None:
-        """Wait until all of them have ended; lets go of them."""
+    def end(self, limit: float) -> None:
+        """Kill all of them, wait until they have ended, and let go of them."""
+        self.kill()
         deadline = time.monotonic() + limit
         for descriptor in self._held.values():
             select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))

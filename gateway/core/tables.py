@@ -84,11 +84,15 @@ class ConditionRow:
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """A final SIP status as a stanza error (RFC 7247 section 7.2). sip: "404", or "4xx" for all of a class that have no row."""
+    """A final SIP status as a stanza error (RFC 7247 section 7.2).
+
+    sip: "404", or "4xx" for all of a class that have no row. again: it may pass, and the message is tried again before its sender is told.
+    """
 
     sip: str
     condition: str
     type: str
+    again: bool
     rule: str
     source: str
 
@@ -279,6 +283,7 @@ _STATUS: Schema = {
     "sip": Key(_status_name),
     "condition": _CONDITION_NAME,
     "type": _ERROR_TYPE,
+    "again": Key(flag, False),
     "rule": _LINE,
     "source": _LINE,
 }

@@ -44,7 +44,6 @@ _MOST_CSEQ = 2**31
 _MOST_REASON = 128
 _MOST_QUOTED = 128
 _MOST_TARGET = 256
-_TRY_AGAIN = frozenset((408, 480, 486, 500, 503, 504))
 _PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
 """A thread that can be the Call-ID as it stands: one that looks encoded would not come back."""
 
@@ -104,7 +103,7 @@ class SipCodec:
         sent_by: dict[str, str],
         spellings: Spellings | None = None,
     ) -> None:
-        self._names, self._settings = names, settings
+        self._names, self._tables, self._settings = names, tables, settings
         self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
         self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
@@ -184,15 +183,15 @@ class SipCodec:
             raise Refusal("expired")
         return at
 
-    @staticmethod
-    def read_response(response: Response) -> Outcome:
+    def read_response(self, response: Response) -> Outcome:
         """What a final response says of the message that it answers (REL-11)."""
         status = response.status
         if status < 300:
             return DELIVERED
         reason = one_line(response.reason)[:_MOST_REASON]
         contact = max(response.contact, key=preference).uri_text if status < 400 and response.contact else ""
-        return Outcome(Verdict.LATER if status in _TRY_AGAIN else Verdict.FAILED, status, reason, response.retry_after, contact)
+        verdict = Verdict.LATER if self._tables.status(status).again else Verdict.FAILED
+        return Outcome(verdict, status, reason, response.retry_after, contact)
 
     # -- to SIP --------------------------------------------------------------------------------------------------------
     def write(self, envelope: Envelope, number: int) -> Parcel:

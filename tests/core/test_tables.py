@@ -339,6 +339,16 @@ def test_a_deviation_is_one_line_in_a_copy(tmp_path: Path) -> None:
     assert (tables.status(484).condition, tables.status(485).condition) == ("jid-malformed", "item-not-found")
 
 
+@pytest.mark.requirement("REL-11")
+def test_the_table_says_what_is_tried_again(tmp_path: Path) -> None:
+    assert {code for code in range(300, 700) if TABLES.status(code).again} == {408, 480, 486, 500, 503, 504}
+    text = changed("errors.toml", "sip = 404\n", "sip = 404\nagain = true\n").replace(
+        'again = true\nrule = "ERR-S408"', 'rule = "ERR-S408"'
+    )
+    tables = with_file(tmp_path, "errors.toml", text)
+    assert {code for code in range(300, 700) if tables.status(code).again} == {404, 480, 486, 500, 503, 504}
+
+
 def test_a_status_without_its_own_row_takes_the_one_of_its_class(tmp_path: Path) -> None:
     text = (SHIPPED / "errors.toml").read_text("utf-8")
     row = re.search(r"\[\[status\]\]\nsip = 604\n(?:.+\n)+", text)

@@ -1,7 +1,8 @@
-"""Which requirement numbers no test names yet: `python -m tests.requirements [--later] [PREFIX...]`.
+"""Which requirement numbers no test names yet, and why: `python -m tests.requirements [--later] [PREFIX...]`.
 
-The numbers are those of docs/requirements.toml; a test names its own with `@pytest.mark.requirement("MSG-19", ...)`. The tests are
-collected, not run. Exit status 1 when they cannot be collected, or name a number that is not on the list.
+The numbers are those of docs/requirements.toml, the reasons those of docs/conformance.md; a test names its own with
+`@pytest.mark.requirement("MSG-19", ...)`. The tests are collected, not run. Exit status 1 when they cannot be collected, name a number
+that is not on the list, or prove one that the page calls unproven.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -17,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-LIST = Path(__file__).resolve().parents[1] / "docs" / "requirements.toml"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+_REASON = re.compile(r"^\| ([A-Z]+-[0-9A-Zx]+) \| (.+) \|$", re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,13 @@ class Requirement:
 
 def read_list() -> dict[str, Requirement]:
     """Every requirement by its number."""
-    prefixes = tomllib.loads(LIST.read_text())
+    prefixes = tomllib.loads((DOCS / "requirements.toml").read_text())
     return {number: Requirement(number, **row) for rows in prefixes.values() for number, row in rows.items()}
+
+
+def reasons() -> dict[str, str]:
+    """number -> why no test names it."""
+    return dict(_REASON.findall((DOCS / "conformance.md").read_text()))
 
 
 def numbers_of(item: pytest.Item) -> tuple[str, ...]:
@@ -72,10 +80,16 @@ def main(arguments: Sequence[str]) -> int:
         if row.level != "withdrawn" and (options.later or not row.later) and (not options.prefixes or row.prefix in options.prefixes)
     ]
     missing = [row for row in wanted if row.number not in collector.numbers]
+    why = reasons()
     for row in missing:
-        print(f"{row.number:<9} {row.level:<10} {row.text}")
-    print(f"{len(wanted) - len(missing)} of {len(wanted)} have a test, {len(missing)} have none")
-    return 0
+        print(f"{row.number:<9} {row.level:<10} {row.text}" + (f"\n{'':20} {why[row.number]}" if row.number in why else ""))
+    known = sum(row.number in why for row in missing)
+    have = len(wanted) - len(missing)
+    print(f"{have} of {len(wanted)} have a test; {len(missing)} have none, {known} of them for a reason that docs/conformance.md gives")
+    stale = sorted(collector.numbers & why.keys())
+    if stale:
+        print(f"docs/conformance.md says that these have no test, but they have: {' '.join(stale)}", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -84,6 +84,21 @@ def test_groupchat_has_no_way(bridge: Bridge) -> None:
     assert (stanza.get("id"), stanza.get("from")) == ("g1", "s0@stoxgate.test")
 
 
+def test_a_protected_message_is_refused_and_its_unprotected_body_goes_nowhere(bridge: Bridge) -> None:
+    """RFC 3923: what is meant for the recipient is inside the element; the body beside it only says so."""
+    protected = "<body>protected</body><e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>Content-Type: application/pkcs7-mime</e2e>"
+
+    async def talk() -> Element:
+        async with both(bridge) as (phone, juliet):
+            error = await refused_stanza(juliet, protected, to="s0@stoxgate.test", attributes="id='p1'")
+            assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
+            return error
+
+    stanza = asyncio.run(talk())
+    assert error_of(stanza)[:2] == ("modify", "not-acceptable")
+    assert (stanza.get("id"), stanza.get("from")) == ("p1", "s0@stoxgate.test")
+
+
 @pytest.mark.requirement("IMSG-07", "IMSG-08", "SEC-08")
 @pytest.mark.parametrize(
     "content",

@@ -16,7 +16,7 @@ from .messages import SIP, XMPP, Read
 _ROUTES = ("Original-To", "IMDN-Record-Route", "IMDN-Route")
 _NAMED = frozenset(
     ("from", "to", "call-id", "cseq", "via", "max-forwards", "subject", "content-type", "content-length", "content-language", "date",
-     "expires", "priority", "require")
+     "expires", "priority", "require", "route")
 )  # fmt: skip
 _EXTENSIONS = {
     (xml.E2E, "e2e"): "security",

@@ -29,7 +29,7 @@ from gateway.core.uri import Uri, sip_uri
 from . import grammar, writer
 from .message import MAGIC_COOKIE, Request, Response
 from .redirect import Trail, preference
-from .route import gate_of, transport_of
+from .route import gate_of, route_of, transport_of
 
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
@@ -227,16 +227,16 @@ class SipCodec:
         extra = tuple(self._extra(envelope, content_type))
         if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
             raise Refusal("too-large-for-sip")
-        uri = trail.here.request_uri.text if trail else ends.target
-        octets = self._request(ends, uri, envelope, number, transport, extra, body)
+        uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
+        octets = self._request(ends, uri, gate, envelope, number, transport, extra, body)
         over = len(octets) - MOST_REQUEST_OCTETS
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
-            octets = self._request(ends, uri, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
+            octets = self._request(ends, uri, gate, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
         return Draft(octets, number, transport, uri, trail)
 
     def _request(
-        self, ends: _Ends, request_uri: str, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes
+        self, ends: _Ends, request_uri: str, gate: str, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes
     ) -> bytes:
         call_id = self._call_id(envelope)
         return writer.request(
@@ -249,6 +249,7 @@ class SipCodec:
             to=ends.to,
             call_id=call_id,
             cseq=number % _MOST_CSEQ,
+            route=route_of(gate),
             extra=extra,
             body=body,
         )

@@ -106,7 +106,13 @@ class Redirects:
         return Place(request_uri(contact), gate) if gate else None
 
     def _proxy(self, contact: Uri, trail: Trail) -> Place | None:
-        """The same Request-URI via the proxy that a 305 names, once on a trail."""
+        """The same Request-URI via the proxy that a 305 names, once on a trail.
+
+        The URI of a proxy is an element of a route set and no target, so it never becomes the Request-URI (RFC 3261 sections 8.1.2 and
+        21.3.4, against the general rule of 8.1.3.4). Whether a Route names it is for the operator to say, with the `lr` of the hop that it
+        is here, and the Route is then that hop as he wrote it: a 305 comes from whoever is written to, and what he adds to the URI, a user
+        or parameters, could steer the proxy.
+        """
         gate = self._gate(contact)
         return Place(trail.here.request_uri, gate, proxied=True) if gate and not any(place.proxied for place in trail.been) else None
 

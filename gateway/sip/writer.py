@@ -96,14 +96,16 @@ def request(
     to: str,
     call_id: str,
     cseq: int,
+    route: str = "",
     max_forwards: int = 70,
     extra: Extra = (),
     body: bytes = b"",
 ) -> bytes:
     """A request of ours (RFC 3261 section 8.1.1; order of SIP-29).
 
-    via: transport, sent-by, branch; over UDP with `rport` (SIP-64). from_, to: as `name_addr` writes them, without the tag. extra: further
-    header fields, among them Content-Type when there is a body.
+    via: transport, sent-by, branch; over UDP with `rport` (SIP-64). from_, to: as `name_addr` writes them, without the tag. route: the URI
+    of the one Route value, empty for none; it stands where proxies look first (RFC 3261 section 7.3.1). extra: further header fields, among
+    them Content-Type when there is a body.
     """
     if not 0 <= cseq <= MOST_CSEQ or not 0 <= max_forwards <= MOST_HOPS:
         raise SyntaxFault("Bad number for CSeq or Max-Forwards", section="RFC 3261 section 20")
@@ -114,9 +116,10 @@ def request(
     transport, sent_by, branch = via
     start = _start(method, request_uri, transport, sent_by)
     rport = b";rport" if transport == "UDP" else b""
+    routed = _row("Route", name_addr("", route)) if route else b""
     rows = [_row(name, value) for name, value in extra]
     return b"".join((
-        start, _token("branch", branch), rport, b"\r\nMax-Forwards: %d" % max_forwards, b"\r\nFrom: ", _address(from_),
+        start, _token("branch", branch), rport, routed, b"\r\nMax-Forwards: %d" % max_forwards, b"\r\nFrom: ", _address(from_),
         b";tag=", _token("tag", from_tag), b"\r\nTo: ", _address(to), b"\r\nCall-ID: ", call_id.encode(),
         b"\r\nCSeq: %d " % cseq, method.encode(), *rows, b"\r\nContent-Length: %d\r\n\r\n" % len(body), body,
     ))  # fmt: skip

@@ -1,7 +1,8 @@
 """MESSAGE from XMPP to SIP (RFC 3428 sections 4, 8 and 9): what leaves, how large, how many at a time, and what an answer means.
 
 `routes` serves one SIP domain for each way a route can be set: once.test keeps nothing, cpim.test always gets message/cpim,
-trunk.test takes large messages over TCP, narrow.test is said to take them but has UDP only, gone.test is dead.
+trunk.test takes large messages over TCP, narrow.test is said to take them but has UDP only, gone.test is dead, loose.test has a next hop
+that is a pre-loaded route set.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.peers.stoxgate import SECRET, SIP_DOMAIN, Stoxgate
 
 pytestmark = pytest.mark.interop
 LIMIT = 1300
-DOMAINS = (SIP_DOMAIN, "once.test", "cpim.test", "trunk.test", "narrow.test", "gone.test")
+DOMAINS = (SIP_DOMAIN, "once.test", "cpim.test", "trunk.test", "narrow.test", "gone.test", "loose.test")
 ROUTES = """
 [[route]]
 domain = "once.test"
@@ -43,6 +44,9 @@ large_messages = true
 domain = "gone.test"
 store = false
 next_hop = "sip:127.0.0.1:{nobody};transport=tcp"
+[[route]]
+domain = "loose.test"
+next_hop = "sip:edge@127.0.0.1:{phone};transport=udp;lr;x=1"
 [limits]
 per_recipient = 4
 """
@@ -138,6 +142,47 @@ async def test_one_connection_carries_all_messages(it: Talk) -> None:
     assert connections(it.phone.port) == 1
 
 
+# -- the route set -----------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SIP-100", "SIP-101")
+@conversation(on="routes", domain="loose.test")
+async def test_a_next_hop_with_lr_is_a_route_set_of_one(it: Talk) -> None:
+    it.writes("<body>over there</body>", to=f"{it.jid}/desk")
+    request = await it.receives(f"{it.sip};gr=desk")
+    assert rows(request, "Route") == [f"<sip:edge@127.0.0.1:{it.phone.port};transport=udp;lr;x=1>"]
+    assert request.header("To") == f"<{it.sip};gr=desk>"
+    assert request.data.index(b"\r\nRoute: ") < request.data.index(b"\r\nMax-Forwards: ")
+
+
+@pytest.mark.requirement("SIP-101")
+@conversation(on="routes")
+async def test_a_next_hop_without_lr_is_no_route_set(it: Talk) -> None:
+    it.writes("<body>there</body>")
+    assert rows(await it.receives(), "Route") == []
+
+
+@pytest.mark.requirement("SIP-101")
+@conversation(on="routes", domain="loose.test")
+async def test_a_report_has_the_route_too(it: Talk) -> None:
+    assert (await it.says(b"hello", to="sip:nobody@xmpp.test")).status == 202
+    report = await it.receives()
+    assert b"could not be delivered" in report.body
+    assert rows(report, "Route") == [f"<sip:edge@127.0.0.1:{it.phone.port};transport=udp;lr;x=1>"]
+
+
+@pytest.mark.requirement("SIP-101", "SIP-103")
+@conversation(on="routes")
+async def test_where_a_redirect_leads_its_own_route_counts(it: Talk) -> None:
+    silent(it.phone)
+    it.writes("<body>where are you</body>")
+    respond(it.phone, await it.receives(), 302, headers=f"Contact: <sip:{it.romeo}@loose.test>\r\n")
+    there = await it.receives(f"sip:{it.romeo}@loose.test")
+    assert len(rows(there, "Route")) == 1
+    respond(it.phone, there, 302, headers=f"Contact: <sip:back{it.jid};lr>\r\n")
+    back = await it.receives(f"sip:back{it.jid};lr")
+    assert rows(back, "Route") == []
+    respond(it.phone, back, 200)
+
+
 # -- size --------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("MSG-61", "MSG-63")
 @conversation()
@@ -150,6 +195,19 @@ async def test_1300_octets_leave_and_1301_are_refused(it: Talk) -> None:
     kind, condition, text, _ = error_of(fromstring(await it.hears()))
     assert (kind, condition) == ("modify", "policy-violation")
     assert "1300" in text
+    await it.receives_nothing()
+
+
+@pytest.mark.requirement("SIP-101", "MSG-61")
+@conversation(on="routes", domain="loose.test")
+async def test_the_route_counts_too(it: Talk) -> None:
+    room = await room_left(it)
+    it.writes(f"<body>{'x' * room}</body><thread>size</thread>")
+    full = await it.receives()
+    assert (len(full.data), len(rows(full, "Route"))) == (LIMIT, 1)
+    room = await room_left(it)
+    it.writes(f"<body>{'x' * (room + 1)}</body><thread>size</thread>")
+    assert error_of(fromstring(await it.hears()))[1] == "policy-violation"
     await it.receives_nothing()
 
 

@@ -30,16 +30,21 @@ class Proxied:
 
 
 @contextmanager
-def proxied(work: Path, transport: str) -> Iterator[Proxied]:
-    """All three on free ports; `transport` is the one between Kamailio and the gateway, both ways."""
+def proxied(work: Path, transport: str, *, more: str = "", before_relay: str = "") -> Iterator[Proxied]:
+    """All three on free ports; `transport` is the one between Kamailio and the gateway, both ways.
+
+    more: parameters of the gateway's next hop. before_relay: as `Kamailio` has it.
+    """
     server = Prosody(work / "prosody", users=USERS, components={SIP_DOMAIN: SECRET})
     gateway_port, proxy_port = free_port(), free_port()
     gateway = Stoxgate(
         work / "gateway",
         component_port=server.component_port,
         port=gateway_port,
-        next_hop=f"sip:127.0.0.1:{proxy_port};transport={transport}",
+        next_hop=f"sip:127.0.0.1:{proxy_port};transport={transport}{more}",
     )
-    proxy = Kamailio(work / "kamailio", gateway=f"127.0.0.1:{gateway_port}", transport=transport, port=proxy_port)
+    proxy = Kamailio(
+        work / "kamailio", gateway=f"127.0.0.1:{gateway_port}", transport=transport, port=proxy_port, before_relay=before_relay
+    )
     with server, gateway, proxy:
         yield Proxied(server, gateway, proxy)

@@ -336,6 +336,7 @@ def test_a_report_goes_to_the_device_that_sent() -> None:
 
 
 @pytest.mark.requirement("FRAG-40", "SIP-90")
+@pytest.mark.parametrize("hop", ["", "sip:edge.provider.example:5080;transport=tcp;lr"])
 @pytest.mark.parametrize(
     "long",
     [
@@ -354,8 +355,9 @@ def test_a_report_goes_to_the_device_that_sent() -> None:
         },
     ],
 )
-def test_no_report_is_lost_for_its_size(long: dict[str, str]) -> None:
-    octets = written(report(**long))
+def test_no_report_is_lost_for_its_size(long: dict[str, str], hop: str) -> None:
+    octets = written(report(**long), by=codec(settings(RouteRule("*", hop))))
+    assert (b"\r\nRoute: <" in octets) == bool(hop)
     assert len(octets) <= 1300
     sip = parse(octets)
     assert isinstance(sip, Request)

@@ -16,7 +16,7 @@ from gateway.core.uri import Uri
 from gateway.sip.locate import NotFoundError, Target
 from gateway.sip.redirect import Place, Trail
 from tests.peers.wire import Inbox
-from tests.sip.rig import Notes, header, param, response, settings
+from tests.sip.rig import Notes, header, headers, param, response, settings
 from tests.sip.test_adapter import LIMIT, QUICK, Phone, Side, ended, phone, run, settled, side
 
 NEW = "<sip:romeo@second.example;method=INVITE;user=phone?Subject=no>"
@@ -173,6 +173,26 @@ def test_a_305_sends_the_same_request_uri_over_that_proxy() -> None:
             assert sequence(taken) == sequence(asked) + 1
             assert (await ended(delivery)).status == 305
             assert first.came.waiting == []
+
+    run(talk)
+
+
+@pytest.mark.requirement("SIP-101", "SIP-103")
+@pytest.mark.parametrize(("configured", "said"), [(";lr", ""), (";lr", ";lr;ob"), ("", ";lr")])
+def test_a_305_goes_over_that_proxy_as_the_configuration_has_it(configured: str, said: str) -> None:
+    """What a Contact says beside host and port is in no request of ours."""
+
+    async def talk() -> None:
+        async with phone() as first, phone() as second:
+            hop = f"sip:127.0.0.1:{second.port}{configured}"
+            routes = (RouteRule("sip.example", f"sip:127.0.0.1:{first.port};lr"), RouteRule("second.example", hop))
+            async with side(settings(*routes)) as it:
+                it.send()
+                asked = await redirected(first, f"<sip:token@127.0.0.1:{second.port}{said}>", 305)
+                taken = await second.came.next(LIMIT)
+                assert start(taken) == start(asked)
+                assert headers(asked, "Route") == [f"<sip:127.0.0.1:{first.port};lr>"]
+                assert headers(taken, "Route") == ([f"<{hop}>"] if configured else [])
 
     run(talk)
 

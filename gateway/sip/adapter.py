@@ -96,6 +96,8 @@ class SipAdapter:
             ended=self._ended,
             trusts=self._trusts,
             kept=lambda key: self._sink.age(key) is not None,
+            heard_at=self._transports.heard_at,
+            let_go=self._transports.let_go,
             sent_by=sent_by,
             secret=self._secret,
             now=self._loop.time(),

@@ -63,6 +63,8 @@ class Endpoint:
 
     send: puts octets on the wire. arrived: takes a new request; it must be answered by `answer` once. ended: the end of one of ours.
     trusts: whether a flow is from a peer that may speak. kept: whether the request with this digest brought a message that is kept.
+    heard_at: when octets of any kind came last on the stream to a hop. let_go: gives that stream up; what waits on it has been told as lost
+    when it returns.
     sent_by: the Via hosts and ports that are ours, in normal form. secret: key of the To tags and digests.
     """
 
@@ -74,15 +76,18 @@ class Endpoint:
         ended: Ended,
         trusts: Callable[[Flow], bool],
         kept: Callable[[int], bool],
+        heard_at: Callable[[Flow], float],
+        let_go: Callable[[Flow], None],
         sent_by: frozenset[str],
         secret: bytes,
         now: float,
         timers: Timers | None = None,
     ) -> None:
         self._send, self._arrived, self._ended, self._trusts, self._kept = send, arrived, ended, trusts, kept
+        self._heard_at, self._let_go = heard_at, let_go
         self._sent_by, self._secret = sent_by, secret
         self._timers = timers or Timers()
-        self.clients: ClientTransactions[Flow] = ClientTransactions(self._timers, send, lambda each: ended(each, None))
+        self.clients: ClientTransactions[Flow] = ClientTransactions(self._timers, send, self._timed_out)
         self._pending: dict[int, ServerTransaction] = {}
         self._answered = AgingDigestMap(self._timers.timeout, MOST_ANSWERED, now)
         # Answers that are kept are few and fixed: each is written down once and known by its index.
@@ -265,6 +270,17 @@ class Endpoint:
     def request(self, branch: str, method: str, octets: bytes, flow: Flow, now: float, user: object) -> None:
         """Send a request of ours; its end is told to `ended`."""
         self.clients.start(branch, method, octets, flow, flow.reliable, now, user)
+
+    def _timed_out(self, transaction: ClientTransaction[Flow]) -> None:
+        """Timer F. A stream that brought nothing since the request was written is dead, and its end may never be told: the host is gone.
+
+        It is given up before the end is told, so that whatever is sent because of that goes over a new one. A stream on which anything
+        else was heard stays: its peer is slow with one request.
+        """
+        # What was heard at the very time came before: often a request is sent because of it.
+        if transaction.reliable and self._heard_at(transaction.flow) <= transaction.started:
+            self._let_go(transaction.flow)
+        self._ended(transaction, None)
 
     # -- time ----------------------------------------------------------------------------------------------------------
     def next_deadline(self) -> float | None:

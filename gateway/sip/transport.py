@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import sys
@@ -138,6 +139,17 @@ class Transports:
             stream = self._connect(flow)
         stream.write(octets)
 
+    def heard_at(self, flow: Flow) -> float:
+        """When octets came last on our connection to this hop: -inf for never, inf where no connection is made."""
+        stream = self._outgoing.get((flow.host, flow.port))
+        return stream.heard_at if stream and stream.is_made else math.inf
+
+    def let_go(self, flow: Flow) -> None:
+        """Give up our connection to this hop. It is told as lost here and now, before anything can be sent over the next one."""
+        stream = self._outgoing[flow.host, flow.port]
+        log.warning("connection given up, the peer is silent", peer=str(stream.target))
+        stream.abort()
+
     def _connect(self, flow: Flow) -> _Stream:
         stream = _Stream(self, self._receiver, incoming=False, flow=Flow("tcp", "", flow.host, flow.port))
         self._outgoing[flow.host, flow.port] = stream
@@ -250,8 +262,15 @@ class _Stream(asyncio.Protocol):
         self._queued: list[bytes] = []
         self._framer = StreamFramer()
         self._loop = asyncio.get_running_loop()
-        self._heard_at = self._begun_at = self._loop.time()
-        self._ended_at = float("inf")
+        self.heard_at = -math.inf
+        self._opened_at = self._begun_at = self._loop.time()
+        self._ended_at = math.inf
+        self._is_over = False
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is, or was, connected."""
+        return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
@@ -267,7 +286,7 @@ class _Stream(asyncio.Protocol):
             transport.write(b"".join(queued))
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = now = self._loop.time()
+        self.heard_at = now = self._loop.time()
         was_idle = self._framer.state == "idle"
         for item in self._framer.feed(data):
             if isinstance(item, bytes):
@@ -316,7 +335,7 @@ class _Stream(asyncio.Protocol):
             state == "body" and now - self._begun_at > MESSAGE_SECONDS
         )
         has_ended = now >= self._ended_at and (now - self._ended_at > HALF_CLOSED_SECONDS or not self._receiver.owes(self.flow))
-        if late or has_ended or now - self._heard_at > IDLE_SECONDS:
+        if late or has_ended or now - max(self.heard_at, self._opened_at) > IDLE_SECONDS:
             self.close()
 
     def failed(self) -> None:
@@ -332,8 +351,17 @@ class _Stream(asyncio.Protocol):
         if self._transport:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Cut it off: what is sent on it is lost."""
+        assert self._transport
+        self._transport.abort()
+        self.connection_lost(None)
+
     def connection_lost(self, _error: Exception | None) -> None:
-        self.closing = True
+        if self._is_over:
+            # `abort` was first, and its news are old: since then there may be another connection to the same hop.
+            return
+        self._is_over = self.closing = True
         self._transports.leave(self)
         self._receiver.lost(self.target if not self.incoming else self.flow)
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -731,6 +731,57 @@ def test_a_connection_that_breaks_ends_what_waits_on_it() -> None:
             delivery = it.send()
             (await writers.next()).close()
             assert (await ended(delivery)).verdict is Verdict.UNKNOWN
+        server.close()
+
+    run(talk)
+
+
+@pytest.mark.requirement("TRN-04", "REL-15")
+def test_a_hop_that_takes_connections_and_says_nothing_gets_the_repeat_on_a_new_one() -> None:
+    async def talk() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as hop:
+            hop.setblocking(False)
+            rule = RouteRule("*", f"sip:127.0.0.1:{hop.getsockname()[1]};transport=tcp")
+            async with side(settings(rule), timers=QUICK) as it:
+                first, other = it.send(5), it.send(6, to="other")
+                old, _ = await asyncio.wait_for(loop.sock_accept(hop), LIMIT)
+                assert await ended(first) == Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
+                assert await ended(other) == Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
+                again = it.send(5, repeat=True)
+                new, _ = await asyncio.wait_for(loop.sock_accept(hop), LIMIT)
+                asked = await asyncio.wait_for(loop.sock_recv(new, 65_536), LIMIT)
+                assert header(asked, "CSeq") == "5 MESSAGE"
+                await loop.sock_sendall(new, response(asked, 482, "Merged"))
+                assert (await ended(again)).verdict is Verdict.MERGED
+                for end in (old, new):
+                    end.close()
+
+    run(talk)
+
+
+@pytest.mark.requirement("TRN-04")
+def test_a_hop_that_is_slow_with_one_request_keeps_its_connection() -> None:
+    async def talk() -> None:
+        came: Inbox[tuple[bytes, asyncio.StreamWriter]] = Inbox()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(asyncio.IncompleteReadError):
+                while asked := await reader.readuntil(b"hi"):
+                    came.put((asked, writer))
+                    if b"sip:slow@" not in asked:
+                        writer.write(response(asked))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        rule = RouteRule("*", f"sip:127.0.0.1:{server.sockets[0].getsockname()[1]};transport=tcp")
+        async with side(settings(rule), timers=QUICK) as it:
+            slow, loop = it.send(5, to="slow"), asyncio.get_running_loop()
+            written = loop.time()
+            await until(lambda: loop.time() > written)
+            assert await ended(it.send(6)) == DELIVERED
+            assert (await ended(slow)).reason == "The SIP side did not answer"
+            assert await ended(it.send(7)) == DELIVERED
+            assert len({writer for _, writer in came.waiting}) == 1
         server.close()
 
     run(talk)

@@ -17,11 +17,15 @@ from tests.sip.rig import PHONE, SECRET, STRANGER, STREAM, header, headers, para
 
 ACCEPTED, LASTING, REFUSED = Answer(202, "Accepted"), Answer(480, "Temporarily Unavailable"), Answer(405, "Method Not Allowed")
 OURS = "gw.example:5060"
+HOP, OTHER_HOP = Flow("tcp", "", "127.0.0.1", 5080), Flow("tcp", "", "127.0.0.1", 5081)
 
 
 @dataclass
 class Element:
-    """An endpoint and all that comes out of it. answering: what every new request is answered at once; None leaves it open."""
+    """An endpoint and all that comes out of it. answering: what every new request is answered at once; None leaves it open.
+
+    heard: when something came last on the stream to a hop. let_go: when that to which hop was given up, and who was waiting on it.
+    """
 
     answering: Answer | None = None
     remember: bool = True
@@ -30,6 +34,8 @@ class Element:
     arrived: list[ServerTransaction] = field(default_factory=list)
     ended: list[tuple[object, Response | None]] = field(default_factory=list)
     kept: set[int] = field(default_factory=set)
+    heard: dict[Flow, float] = field(default_factory=dict)
+    let_go: list[tuple[float, Flow, list[object]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.endpoint = Endpoint(
@@ -38,6 +44,8 @@ class Element:
             ended=self._ended,
             trusts=lambda flow: flow.host.startswith("127."),
             kept=lambda key: key in self.kept,
+            heard_at=lambda flow: self.heard.get(flow, float("-inf")),
+            let_go=self._let_go,
             sent_by=frozenset((OURS,)),
             secret=SECRET,
             now=self.now,
@@ -50,6 +58,10 @@ class Element:
 
     def _ended(self, transaction: ClientTransaction[Flow], end: Response | None) -> None:
         self.ended.append((transaction.user, end))
+
+    def _let_go(self, flow: Flow) -> None:
+        assert self.ended == []  # the end of the request is told later
+        self.let_go.append((self.now - 1000, flow, [each.user for each in self.endpoint.clients.flow_lost(flow)]))
 
     def answer(self, answer: Answer, transaction: ServerTransaction | None = None) -> None:
         self.endpoint.answer(transaction or self.arrived[-1], answer, self.now, remember=self.remember)
@@ -478,6 +490,45 @@ def test_without_an_answer_it_ends_after_32_seconds_with_nothing() -> None:
     assert element.ended == [("m1", None)]
     element.receive(response(sent, 200))
     assert len(element.ended) == 1
+
+
+# -- streams that have gone silent ----------------------------------------------------------------------------------------
+@pytest.mark.requirement("TRN-04", "REL-15")
+def test_a_stream_on_which_nothing_came_since_the_request_is_given_up_with_all_that_waits_on_it() -> None:
+    element = Element(heard={HOP: 1000.0})
+    for user, flow in (("first", HOP), ("elsewhere", OTHER_HOP)):
+        outgoing(element, user, flow)
+        element.heard[OTHER_HOP] = 1000.1
+    element.run(20)
+    outgoing(element, "second", HOP)
+    assert element.let_go == element.ended == []
+    element.run(100)
+    assert element.let_go == [(32.0, HOP, ["second"])]
+    assert element.ended == [("first", None), ("elsewhere", None)]
+
+
+@pytest.mark.requirement("TRN-04")
+@pytest.mark.parametrize(("after", "stays"), [(-5.0, False), (0.0, False), (0.1, True), (31.9, True)])
+def test_a_stream_on_which_anything_came_since_stays(after: float, stays: bool) -> None:
+    """Its peer is slow with this request and no other, or has sent something of its own."""
+    element = Element()
+    outgoing(element, "slow", HOP)
+    outgoing(element, "next to it", HOP)
+    element.heard[HOP] = 1000 + after
+    element.run(31)
+    outgoing(element, "later", HOP)
+    element.run(1)
+    if stays:
+        assert (element.let_go, element.ended) == ([], [("slow", None), ("next to it", None)])
+    else:
+        assert (element.let_go, element.ended) == ([(32.0, HOP, ["next to it", "later"])], [("slow", None)])
+
+
+def test_a_socket_for_datagrams_is_never_given_up() -> None:
+    element = Element()
+    outgoing(element)
+    element.run(100)
+    assert (element.let_go, element.ended) == ([], [("m1", None)])
 
 
 @pytest.mark.requirement("SIP-61", "SIP-102", "TXN-01")

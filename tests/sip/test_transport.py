@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import pytest
@@ -388,9 +389,9 @@ def test_octets_that_come_drop_by_drop_win_no_time() -> None:
                 await asyncio.sleep(0.001)
             begun = stream._begun_at
             for octet in MESSAGE[20:24]:
-                heard = stream._heard_at
+                heard = stream.heard_at
                 writer.write(bytes((octet,)))
-                while stream._heard_at == heard:  # noqa: ASYNC110
+                while stream.heard_at == heard:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             stream.close_if_late(begun + 10.0001)
             assert stream.closing
@@ -512,6 +513,34 @@ def test_a_connection_that_breaks_is_told_and_made_anew_when_needed(run: Run) ->
             it.transports.send(b"two", hop)
             assert await came.next() == b"two"
             (await ends.next()).close()
+
+    run(talk())
+
+
+@pytest.mark.requirement("TRN-04")
+def test_a_connection_that_is_given_up_is_told_once_and_the_next_one_is_new(run: Run) -> None:
+    async def talk() -> None:
+        async with mailbox() as it, server() as (hop, came, ends):
+            assert it.transports.heard_at(hop) == inf  # there is nothing to give up
+            it.transports.send(b"one", hop)
+            assert it.transports.heard_at(hop) == inf
+            assert await came.next() == b"one"
+            assert it.transports.heard_at(hop) == -inf
+            first = await ends.next()
+            begin = asyncio.get_running_loop().time()
+            first.write(b"\r\n\r\n")  # a keep-alive is a sign of life
+            assert await came.next() == b"\r\n"
+            assert begin <= it.transports.heard_at(hop) < inf
+            it.transports.let_go(hop)
+            assert it.gone.waiting == [hop]
+            it.transports.send(b"two", hop)
+            assert await came.next() == b"two"
+            assert it.transports.heard_at(hop) == -inf
+            first.close()
+            (await ends.next()).write(MESSAGE)
+            await it.messages.next()
+            assert it.gone.waiting == [hop]  # its end is no news of the second
+            assert len(it.transports._connections) == 1
 
     run(talk())
 

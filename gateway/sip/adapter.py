@@ -47,11 +47,15 @@ log = structlog.get_logger("sip")
 
 
 class _Attempt(NamedTuple):
-    """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived."""
+    """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
+
+    begun: when it was sent to the first target of its next hop.
+    """
 
     delivery: Delivery
     targets: tuple[Target, ...]
     repeat: bool
+    begun: float
 
 
 class SipAdapter:
@@ -318,18 +322,17 @@ class SipAdapter:
             log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
             delivery.done(UNSENDABLE)
 
-    def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False) -> None:
-        """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived."""
-        target = targets[0]
-        draft = delivery.parcel.wire
-        assert isinstance(draft, Draft)
+    def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False, begun: float | None = None) -> None:
+        """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived. begun: as in _Attempt; None is now."""
+        target, draft = targets[0], _draft_of(delivery)
         if draft.number != delivery.number or draft.transport != target.transport:
             draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail)
         branch = self._endpoint.branch()
         octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
         flow = Flow(target.transport, "", target.host, target.port)
         now = self._loop.time()
-        self._endpoint.request(branch, "MESSAGE", octets, flow, now, _Attempt(delivery, targets, repeat or delivery.repeat))
+        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun)
+        self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
     def _ended(self, transaction: ClientTransaction[Flow], response: Response | None) -> None:
@@ -338,28 +341,30 @@ class SipAdapter:
     def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome, response: Response | None = None) -> None:
         """Tell the outcome, or go on to the next target where this one cannot be used (RFC 3263 section 4.3).
 
-        After a time-out the relay tries again and finds the targets in another order: two time-outs in a row would take too long (DNS-10).
+        After a time-out, or too long with the targets so far, the relay tries again and finds them in another order (DNS-10).
         """
-        delivery, targets, repeat = cast("_Attempt", transaction.user)
+        delivery, targets, repeat, begun = cast("_Attempt", transaction.user)
+        took = self._loop.time() - begun
         is_unknown = outcome.verdict is Verdict.UNKNOWN
         if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
             self._hops.avoid(targets[0], outcome.retry_after or 0.0, self._loop.time())
-            if len(targets) > 1 and outcome is not _TIMED_OUT:
-                self._request(delivery, targets[1:], repeat=repeat or is_unknown)
-                return
-            if outcome.retry_after:
+            if len(targets) > 1:
+                if outcome is not _TIMED_OUT and took < self._trail(delivery).left:
+                    self._request(delivery, targets[1:], repeat=repeat or is_unknown, begun=begun)
+                    return
+            elif outcome.retry_after:
                 self._hold(delivery.parcel.gate, outcome.retry_after)
         else:
             self._hops.answered(targets[0])
-        self._go_on(delivery, outcome, response)
+        self._go_on(delivery, outcome, response, took)
         if self._refused:
             refused, self._refused = self._refused, {}
             for gate in refused:
                 self._sink.link_up(gate)
 
-    def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None) -> None:
-        """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103)."""
-        onward = self._onward(delivery, outcome, response)
+    def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None, took: float = 0.0) -> None:
+        """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103). took: seconds at this place."""
+        onward = self._onward(delivery, outcome, response, took)
         while isinstance(onward, Trail):
             if self._hops.is_held(onward.here.gate, self._loop.time()):
                 onward = onward.after(_HELD)
@@ -373,14 +378,16 @@ class SipAdapter:
                 return
         delivery.done(onward)
 
-    def _onward(self, delivery: Delivery, outcome: Outcome, response: Response | None) -> Trail | Outcome:
-        draft = delivery.parcel.wire
-        assert isinstance(draft, Draft)
-        trail = draft.trail
+    def _onward(self, delivery: Delivery, outcome: Outcome, response: Response | None, took: float) -> Trail | Outcome:
+        trail = _draft_of(delivery).trail
         if response and 300 <= response.status < 400:
-            begun = trail or Trail((Place(Uri.parse(draft.request_uri), delivery.parcel.gate),))
-            trail = self._redirects.extended(begun, response)
-        return trail.after(outcome) if trail else outcome
+            trail = self._redirects.extended(self._trail(delivery), response)
+        return trail.after(outcome, took) if trail else outcome
+
+    def _trail(self, delivery: Delivery) -> Trail:
+        """Where this message has been, and how long it may still go on."""
+        draft = _draft_of(delivery)
+        return draft.trail or Trail((Place(Uri.parse(draft.request_uri), delivery.parcel.gate),), self._timers.timeout)
 
     def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
         """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
@@ -406,3 +413,9 @@ class SipAdapter:
         deadline = self._endpoint.next_deadline()
         if deadline is not None:
             self._arm(deadline)
+
+
+def _draft_of(delivery: Delivery) -> Draft:
+    draft = delivery.parcel.wire
+    assert isinstance(draft, Draft)
+    return draft

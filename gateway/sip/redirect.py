@@ -6,13 +6,13 @@ written to, and whoever answers for him, could otherwise have it send what he li
 - a domain of `[sip] domains`, or one that has a `[[route]]` of its own: over the next hop of that domain, as any message for it; or
 - a next hop of the configuration itself, by its host and port: over that next hop.
 
-No socket and no clock. RFC 3261 sections 8.1.3.4, 19.1.5 and 21.3.
+No socket and no clock: how long it took is handed in. RFC 3261 sections 8.1.3.4, 19.1.5 and 21.3.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gateway.core.domain import ascii_domain
@@ -27,6 +27,7 @@ from .route import DEFAULT_PORT, TRANSPORTS, gate_of
 
 MOST_PLACES = 5
 """How many places one message is redirected to (MSG-48) in one round of tries; when that ends with "for now", the next begins anew."""
+TOO_LONG = Outcome(Verdict.LATER, 408, "Following the redirects took too long")
 _USE_PROXY, _ALTERNATIVE_SERVICE = 305, 380
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _NEVER_COPIED = ("method",)
@@ -44,10 +45,14 @@ class Place(NamedTuple):
 class Trail:
     """One message's way: the places where it has been, `here` last, and those still ahead, best first, each with its q.
 
+    left: seconds in which it may still go on to a place; 64*T1 at first. What begins in time has its own timer F to end in, so one round
+    holds the lane of the message for twice that. RFC 3261 has no such limit for a client (timer C is for an INVITE, which may ring for
+    minutes); 64*T1 is what a proxy has that follows redirects for its client, whose transaction ends then (RFC 4321 section 1.3).
     later: the first answer on the way that said "for now", which outweighs a final one elsewhere.
     """
 
     been: tuple[Place, ...]
+    left: float
     ahead: tuple[tuple[float, Place], ...] = ()
     later: Outcome | None = None
 
@@ -56,18 +61,22 @@ class Trail:
         """Where it is now."""
         return self.been[-1]
 
-    def after(self, outcome: Outcome) -> Trail | Outcome:
-        """The trail one place on, or what is told in the end.
+    def after(self, outcome: Outcome, took: float = 0.0) -> Trail | Outcome:
+        """The trail one place on, or what is told in the end. took: the seconds that the message was here.
 
-        It ends where the message may have arrived, because it is to arrive once, and with a 6xx (SIP-107).
+        It ends where the message may have arrived, because it is to arrive once, and with a 6xx (SIP-107). When there are places left and
+        no time, all of it is tried again later.
         """
         if outcome.verdict in (Verdict.DELIVERED, Verdict.MERGED, Verdict.UNKNOWN) or outcome.status >= 600:
             return outcome
         later = self.later or (outcome if outcome.verdict is Verdict.LATER else None)
         if not self.ahead:
             return later or outcome
+        left = self.left - took
+        if left <= 0:
+            return later or TOO_LONG
         (_, place), *rest = self.ahead
-        return Trail((*self.been, place), tuple(rest), later)
+        return Trail((*self.been, place), left, tuple(rest), later)
 
 
 class Redirects:
@@ -98,7 +107,7 @@ class Redirects:
                 if place.proxied:
                     break
         ahead = sorted((*trail.ahead, *found), key=lambda each: each[0], reverse=True)
-        return Trail(trail.been, tuple(ahead[:room]), trail.later)
+        return replace(trail, ahead=tuple(ahead[:room]))
 
     def _place(self, contact: Uri) -> Place | None:
         """Where a Contact sends the message; None where we may not follow. A sips: is never followed: there is no TLS yet."""

@@ -14,13 +14,13 @@ from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
 from gateway.sip.grammar import URI_TEXT
 from gateway.sip.message import Response, parse
-from gateway.sip.redirect import Place, Redirects, Trail
+from gateway.sip.redirect import TOO_LONG, Place, Redirects, Trail
 from tests.sip.rig import settings
 
 PROXY, SECOND = "sip:10.1.0.5;transport=tcp", "sip:10.1.0.6:5070"
 ROUTES = (RouteRule("sip.example", PROXY), RouteRule("second.example", SECOND), RouteRule("looked-up.example", ""), RouteRule("*", ""))
 REDIRECTS = Redirects(settings(*ROUTES))
-FIRST = Trail((Place(Uri.parse("sip:romeo@sip.example"), PROXY),))
+FIRST = Trail((Place(Uri.parse("sip:romeo@sip.example"), PROXY),), 32.0)
 NO = Outcome(Verdict.FAILED, 404)
 BUSY = Outcome(Verdict.LATER, 480)
 
@@ -212,7 +212,7 @@ def test_a_305_names_a_proxy_for_the_same_request_uri_once() -> None:
 def test_a_route_may_say_that_redirects_are_not_followed() -> None:
     rules = Redirects(settings(RouteRule("sip.example", PROXY, redirects=False), RouteRule("second.example", SECOND)))
     assert ahead("<sip:new@second.example>", rules=rules) == []
-    second = Trail((Place(Uri.parse("sip:romeo@second.example"), SECOND),))
+    second = Trail((Place(Uri.parse("sip:romeo@second.example"), SECOND),), 32.0)
     assert ahead("<sip:new@sip.example>", trail=second, rules=rules) == [("sip:new@sip.example", PROXY)]
 
 
@@ -236,6 +236,34 @@ def test_when_one_place_said_for_now_the_message_is_tried_again() -> None:
     assert isinstance(trail, Trail)
     assert trail.after(NO) == BUSY
     assert trail.after(Outcome(Verdict.LATER, 503)) == BUSY
+
+
+@pytest.mark.requirement("SIP-103", "MSG-48")
+def test_after_32_seconds_no_place_is_begun_and_all_of_it_is_tried_later() -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>, <sip:b@sip.example>, <sip:c@sip.example>")).after(NO, 20)
+    assert isinstance(trail, Trail)
+    assert isinstance(trail.after(NO, 11.9), Trail)
+    assert trail.after(NO, 12) == TOO_LONG
+    assert (TOO_LONG.verdict, TOO_LONG.status) == (Verdict.LATER, 408)
+    assert trail.after(BUSY, 12) == BUSY
+    on = trail.after(BUSY, 11)
+    assert isinstance(on, Trail)
+    assert on.after(NO, 12) == BUSY
+
+
+@pytest.mark.requirement("SIP-103")
+@pytest.mark.parametrize("last", [NO, BUSY, DELIVERED, Outcome(Verdict.UNKNOWN, 408), Outcome(Verdict.FAILED, 603)])
+def test_what_the_last_place_says_counts_however_late_it_comes(last: Outcome) -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>")).after(NO, 31.9)
+    assert isinstance(trail, Trail)
+    assert trail.after(last, 31.9) == last
+
+
+@pytest.mark.requirement("SIP-103")
+def test_a_redirect_that_comes_too_late_is_followed_when_all_of_it_is_tried_again() -> None:
+    trail = REDIRECTS.extended(FIRST, moved("<sip:a@sip.example>")).after(NO, 20)
+    assert isinstance(trail, Trail)
+    assert REDIRECTS.extended(trail, moved("<sip:b@sip.example>")).after(NO, 20) == TOO_LONG
 
 
 _HOSTS = st.sampled_from(

@@ -14,7 +14,7 @@ from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
 from gateway.sip.locate import NotFoundError, Target
-from gateway.sip.redirect import Place, Trail
+from gateway.sip.redirect import TOO_LONG, Place, Trail
 from tests.peers.wire import Inbox
 from tests.sip.rig import Notes, header, headers, param, response, settings
 from tests.sip.test_adapter import LIMIT, QUICK, Phone, Side, ended, phone, run, settled, side
@@ -239,6 +239,69 @@ def test_where_it_may_have_arrived_no_other_place_is_tried() -> None:
     run(talk)
 
 
+class Later:
+    """The loop, whose clock the test has moved ahead."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self.seconds = loop, 0.0
+
+    def time(self) -> float:
+        return self._loop.time() + self.seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+@pytest.mark.requirement("SIP-103", "MSG-48")
+@pytest.mark.parametrize(("seconds", "goes_on"), [(15.0, True), (16.0, False)])
+def test_slow_places_hold_a_message_for_so_long_and_then_it_is_tried_again_later(seconds: float, goes_on: bool) -> None:
+    async def talk() -> None:
+        async with two() as (it, first, second):
+            clock: Any = Later(it.adapter._loop)
+            it.adapter._loop = clock
+            delivery = it.send()
+            asked = await first.came.next(LIMIT)
+            clock.seconds += seconds
+            first.reply(response(asked, 302, "Moved", contact="<sip:a@second.example>, <sip:b@sip.example>;q=0.5"))
+            there = await second.came.next(LIMIT)
+            clock.seconds += seconds
+            second.reply(response(there, 404, "No"))
+            if goes_on:
+                first.reply(response(await first.came.next(LIMIT, where=lambda octets: b"sip:b@" in octets)))
+                assert await ended(delivery) == DELIVERED
+            else:
+                assert await ended(delivery) == TOO_LONG
+                assert [each for each in first.came.waiting if b"sip:b@" in each] == []
+
+    run(talk)
+
+
+@pytest.mark.requirement("SIP-103", "SIP-105")
+def test_slow_targets_of_one_place_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with phone() as first, phone() as second, phone() as third:
+            routes = (RouteRule("sip.example", f"sip:127.0.0.1:{first.port}"), RouteRule("second.example"))
+            async with side(settings(*routes)) as it:
+
+                async def locate(_uri: Any) -> tuple[Target, ...]:
+                    return tuple(Target("udp", "127.0.0.1", each.port) for each in (second, third))
+
+                monkeypatch.setattr(it.adapter._locator, "locate", locate)
+                clock: Any = Later(it.adapter._loop)
+                it.adapter._loop = clock
+                delivery = it.send()
+                asked = await first.came.next(LIMIT)
+                for each, answer in ((first, (302, "Moved")), (second, (503, "Busy"))):
+                    there = asked if each is first else await each.came.next(LIMIT)
+                    clock.seconds += 16
+                    each.reply(response(there, *answer, contact="<sip:a@second.example>", retry_after="9"))
+                assert await ended(delivery) == Outcome(Verdict.LATER, 503, "Busy", 9)
+                assert third.came.waiting == []
+                assert it.adapter.ready("sip:second.example", retry=True)  # one of two has asked us to wait
+
+    run(talk)
+
+
 def sent_again(delivery: Any) -> Any:
     """The same try as the relay makes it after silence."""
     return type(delivery)(delivery.seq, delivery.number, delivery.envelope, delivery.parcel, repeat=True)
@@ -318,7 +381,7 @@ def test_a_large_message_goes_only_where_its_route_and_every_transport_bear_it(u
     it = Side(settings(big, RouteRule("small.example", "sip:10.1.0.5;transport=tcp")), Notes())
     it.codec.sent_by.update(udp="gw.example:5060", tcp="gw.example:5060")
     delivery = it.letter(text="x" * 1500)
-    trail = Trail((Place(Uri.parse(uri), hop),))
+    trail = Trail((Place(Uri.parse(uri), hop),), 32.0)
     with nullcontext() if goes else pytest.raises(Refusal, match="too-large-for-sip"):
         parcel = it.codec.moved(delivery.parcel, delivery.envelope, trail)
         assert (parcel.gate, parcel.lane) == (hop, delivery.parcel.lane)

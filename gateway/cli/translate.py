@@ -184,7 +184,7 @@ def _from_error(parts: Translation, stanza: Element, about: Jid, author: Jid, no
     if not isinstance(home, SipAddress):
         raise Refusal("target-unknown", f"{author} does not live on the SIP side: an error for somebody else")
     uris = [sip_uri(parts.directory.sip_of(parts.directory.find(str(each))[1])) for each in (author, about)]
-    shell = _shell(parts, uris[0], str(about), now, RequestOrigin(uris[0], uris[1], "", ""))
+    shell = _shell(parts, uris[0], str(about), now, RequestOrigin(uris[1], "", ""))
     return report.failure(shell, parts.to_xmpp.read_error(stanza), _TRACE_ID, now)
 
 

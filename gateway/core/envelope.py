@@ -22,11 +22,9 @@ WRAPPED = "message/cpim"
 class RequestOrigin:
     """The SIP request that brought a message: what a report about it has to name (FRAG-41).
 
-    from_uri: as it came, without the tag; a report goes to the address of record, not there. to_uri: whom the sender wrote
-    to, in the sender's spelling.
+    to_uri: whom the sender wrote to, in the sender's spelling. Of its From nothing: a report goes to the address of record of the sender.
     """
 
-    from_uri: str
     to_uri: str
     call_id: str
     cseq: str
@@ -173,15 +171,15 @@ def _read(value: str) -> str:
 
 def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
     if isinstance(origin, RequestOrigin):
-        facts = [("From-URI", origin.from_uri), ("To-URI", origin.to_uri), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
+        facts = [("To-URI", origin.to_uri), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
     else:
         facts = [("Stanza", origin.id), ("Type", origin.type), ("Sender", origin.sender), ("Recipient", origin.recipient)]
     return [(f"{name}-{what}", value) for what, value in facts]
 
 
 def _read_origin(own: dict[str, str], name: str) -> Origin | None:
-    if f"{name}-From-URI" in own:
-        return RequestOrigin(own[f"{name}-From-URI"], own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"])
+    if f"{name}-To-URI" in own:
+        return RequestOrigin(own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"])
     if f"{name}-Stanza" in own:
         return StanzaOrigin(own[f"{name}-Stanza"], own[f"{name}-Type"], own[f"{name}-Sender"], own[f"{name}-Recipient"])
     return None

@@ -27,17 +27,15 @@ def remembered(envelope: Envelope) -> str:
     if not (isinstance(origin, RequestOrigin) and isinstance(sender, SipAddress) and isinstance(recipient, Jid)):
         return ""
     ends = (sip_uri(sender, envelope.sender_device), xmpp_uri(recipient))
-    return "\n".join((*ends, origin.from_uri, origin.to_uri, origin.call_id, origin.cseq))
+    return "\n".join((*ends, origin.to_uri, origin.call_id, origin.cseq))
 
 
 def late_failure(facts: str, outcome: Outcome, trace_id: str, now: float) -> Envelope | None:
     """As `failure`, for a message of which only `remembered` is left; None for facts that cannot be read."""
     try:
-        sender, recipient, from_uri, to_uri, call_id, cseq = facts.split("\n")
+        sender, recipient, to_uri, call_id, cseq = facts.split("\n")
         uri = Uri.parse(sender)
-        return _tell(
-            RequestOrigin(from_uri, to_uri, call_id, cseq), uri.address, uri.device, jid_from_xmpp_uri(recipient), outcome, trace_id, now
-        )
+        return _tell(RequestOrigin(to_uri, call_id, cseq), uri.address, uri.device, jid_from_xmpp_uri(recipient), outcome, trace_id, now)
     except (ValueError, SyntaxFault):
         return None
 

@@ -131,7 +131,7 @@ class SipCodec:
             raise Refusal("type-unsupported")
         if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
             return None
-        origin = RequestOrigin(request.from_.uri_text, request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
+        origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
         return Envelope(
             id=(_message_id(message) if is_cpim else "") or stanza_id(request),
             trace_id=trace_id,

@@ -79,7 +79,7 @@ def test_over_sip(said: Said, sender: Jid, recipient: SipAddress, ends: tuple[st
     written = int(NOW - said.age) if NOW - int(NOW - said.age) > 60 else int(NOW)
     assert written_at(back.message) == written
     assert back.id == PLACE_OF_BRANCH[7:]
-    assert back.origin == RequestOrigin(request.from_.uri_text, request.to.uri_text, request.call_id, "7 MESSAGE")
+    assert back.origin == RequestOrigin(request.to.uri_text, request.call_id, "7 MESSAGE")
     if len(said.thread) <= MOST_CALL_ID and len("xmpp-thread." + quote(said.thread, safe="")) <= MOST_CALL_ID:
         assert not said.thread or back.thread == said.thread
     assert grammar.CALL_ID.fullmatch(request.call_id)

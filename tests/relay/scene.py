@@ -211,7 +211,7 @@ class Scene:
         self._serial += 1
         name = f"m{self._serial}"
         origin = (
-            RequestOrigin(f"sip:{sender}", f"sip:{to}", name, "1 MESSAGE")
+            RequestOrigin(f"sip:{to}", name, "1 MESSAGE")
             if isinstance(sender, SipAddress)
             else StanzaOrigin(name, "chat", f"{sender}/balcony", str(to))
         )

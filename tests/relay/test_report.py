@@ -31,7 +31,7 @@ FROM_SIP = Envelope(
     sender_device="orchard",
     recipient_device="balcony",
     thread="c1",
-    origin=RequestOrigin("sip:Romeo@sip.example;gr=orchard", "sip:juliet@xmpp.example", "c1@192.0.2.7", "7 MESSAGE"),
+    origin=RequestOrigin("sip:juliet@xmpp.example", "c1@192.0.2.7", "7 MESSAGE"),
 )
 FROM_XMPP = Envelope(
     id="m2",

@@ -31,7 +31,7 @@ class Translation:
 
 def translation(settings: Settings, tables: Tables, secret: bytes) -> Translation:
     """The pure part of a gateway with this configuration."""
-    directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains)
+    directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
     sent_by = {
         listener.transport: f"{f'[{listener.host}]' if ':' in listener.host else listener.host}:{listener.port}"
         for listener in reversed(settings.sip.listen)

@@ -54,6 +54,8 @@ def command(config: Path, as_json: bool, live: bool) -> None:
 
 def _summary(settings: Settings, tables: Tables) -> str:
     pairs = f"{len(tables.users)} user pair(s), {len(tables.domains)} domain pair(s)"
+    if tables.numbers.domain:
+        pairs += f", numbers of {tables.numbers.domain} as {tables.numbers.uri}: URIs"
     return f"SIP side {', '.join(settings.sip.domains)}; XMPP side {', '.join(settings.xmpp.domains)}; {pairs}"
 
 

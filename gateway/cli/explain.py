@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.tables import FieldRow, Tables
+from gateway.relay.directory import Directory
 from gateway.sip.codec import PLACE_OF_BRANCH
 from gateway.sip.message import Response
 
@@ -11,17 +13,22 @@ from .messages import CALLED, CPIM, SIP, XMPP, Read, read_message
 from .shown import shortened, table
 from .tables import UNBUILT_FIELDS
 
+_ADDRESSES = ("from", "to")
 _DROPPED, _LATER, _ADDED, _TOLD = "(not carried)", "(not carried yet)", "(added by the gateway)", "(told in the text)"
 
 
-def changes(tables: Tables, came: Read, went: bytes) -> list[dict[str, str]]:
-    """One row a field: field, in, out, rule, source. `out` is empty for what is not carried, `in` for what the gateway adds."""
+def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> list[dict[str, str]]:
+    """One row a field: field, in, out, rule, source. `out` is empty for what is not carried, `in` for what the gateway adds.
+
+    The source of an address is the table that decided it, where one did.
+    """
     became = read_message(went)
     before, after = fields_of(came), fields_of(became)
     if after.get("id") == PLACE_OF_BRANCH:
         after["id"] = "(a new branch for each try)"
     rows = [
         {"field": row.name, "in": before.get(row.name, ""), "out": after.get(row.name, ""), "rule": row.rule, "source": row.source}
+        | (_decided(directory, before[row.name]) if row.name in _ADDRESSES and row.name in before else {})
         for row in tables.fields
         if row.name in before or row.name in after
     ]
@@ -30,13 +37,22 @@ def changes(tables: Tables, came: Read, went: bytes) -> list[dict[str, str]]:
     return rows
 
 
+def _decided(directory: Directory, address: str) -> dict[str, str]:
+    """The pair, or the E.164 domain, that decided an address; nothing where it was the standard alone."""
+    try:
+        rule = directory.rule(directory.find(address)[0])
+    except (Refusal, SyntaxFault):
+        return {}
+    return {} if rule.startswith("RFC") else {"source": rule}
+
+
 def _by(tables: Tables, came: Read, status: str) -> dict[str, str]:
     """The row of errors.toml that decided."""
     row = tables.status(came.sip.status) if isinstance(came.sip, Response) else tables.condition(status.partition(" ")[0])
     return {"rule": row.rule, "source": row.source}
 
 
-def explained(tables: Tables, came: Read, went: bytes, columns: int) -> str:
+def explained(tables: Tables, directory: Directory, came: Read, went: bytes, columns: int) -> str:
     """The table for people. columns: of their terminal; 0 when there is none."""
     became = read_message(went)
     named = {row.name: row for row in tables.fields}
@@ -47,7 +63,7 @@ def explained(tables: Tables, came: Read, went: bytes, columns: int) -> str:
             each["rule"],
             each["source"],
         )
-        for each in changes(tables, came, went)
+        for each in changes(tables, directory, came, went)
     ]
     heads = (f"what came in: {CALLED[came.kind]}", f"what it became: {CALLED[became.kind]}", "rule", "source")
     return "\n".join([table(heads, rows, most=columns), *(f"note: {note}" for note in came.notes)])

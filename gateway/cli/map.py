@@ -9,7 +9,6 @@ import click
 from gateway.core.address import SipAddress
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.settings import Settings
-from gateway.core.uri import sip_uri
 from gateway.translation import translation
 
 from .common import REFUSED, config_option, configured, end, guarded, json_option, put_json
@@ -25,7 +24,7 @@ from .shown import visible
 def command(address: str, config: Path, as_json: bool, explain: bool) -> None:
     """Show an address on the other side: a SIP URI as a JID, a JID as a SIP URI.
 
-    ADDRESS: a sip:, im: or xmpp: URI, or a JID.
+    ADDRESS: a sip:, im:, tel: or xmpp: URI, or a JID.
 
     \b
     Examples:
@@ -40,7 +39,7 @@ def command(address: str, config: Path, as_json: bool, explain: bool) -> None:
         end(f"{refusal.detail or refusal.key}; {_served(settings)}", REFUSED)
     except SyntaxFault as fault:
         end(f"{address}: {fault}; {_served(settings)}", REFUSED)
-    other = str(directory.jid_of(home)) if isinstance(typed, SipAddress) else sip_uri(directory.sip_of(home))
+    other = str(directory.jid_of(home)) if isinstance(typed, SipAddress) else directory.uri_of(home)
     side, rule = "SIP" if isinstance(home, SipAddress) else "XMPP", directory.rule(typed)
     if as_json:
         put_json({"address": address, "other_side": other, "lives_on": side.lower(), "rule": rule})

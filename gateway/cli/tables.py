@@ -15,7 +15,7 @@ from gateway.core.tables import FieldRow, RefusalRow, Row
 from .common import config_option, configured, guarded, json_option, put_json
 from .shown import columns_of, table, visible
 
-_NAMES = {"errors": ("condition", "status", "refusal"), "headers": ("field",), "users": ("user",), "domains": ("domain",)}
+_NAMES = {"errors": ("condition", "status", "refusal"), "headers": ("field",), "users": ("user",), "domains": ("domain", "e164")}
 
 UNBUILT_FIELDS = {
     "security": "end-to-end objects are refused",

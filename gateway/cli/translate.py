@@ -94,12 +94,12 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
         click.echo(f"stoxgate: {nothing}", err=True)
         return
     if as_json:
-        put_json(as_value("translated", went) | ({"fields": changes(tables, came, went)} if explain else {}))
+        put_json(as_value("translated", went) | ({"fields": changes(tables, parts.directory, came, went)} if explain else {}))
         return
     put_octets(went)
     if explain:
         # The octets before it seldom end a line.
-        click.echo("\n" + explained(tables, came, went, columns_of(sys.stderr)), err=True)
+        click.echo("\n" + explained(tables, parts.directory, came, went, columns_of(sys.stderr)), err=True)
 
 
 def _refused(as_json: bool, refusal: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import ConfigFault
+from gateway.core.numbers import check_numbers
 from gateway.core.pairs import check_pairs
 from gateway.core.schema import Document, Schema, parse_toml, read_rows, read_table, refuse_unknown
 from gateway.core.settings import AdminSettings, DigestSettings, Limits, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
@@ -58,6 +59,7 @@ def build(document: Document, folder: Path) -> tuple[Settings, Tables]:
             raise
         raise ConfigFault(document.file, "gateway.mappings", f"{fault.file} {fault.reason}") from None
     check_pairs(tables.users, tables.domains, settings)
+    check_numbers(tables.numbers, tables.users, settings)
     return settings, tables
 
 

@@ -56,9 +56,9 @@ DOMAIN: Schema = {
 }
 
 
-def read_pairs(document: Document, name: str, schema: Schema) -> tuple[Pair, ...]:
-    """The pairs of a file, one to one on normal forms (SEC-17). Raises ConfigFault."""
-    refuse_unknown(document.file, "", document.content, (name,))
+def read_pairs(document: Document, name: str, schema: Schema, *beside: str) -> tuple[Pair, ...]:
+    """The pairs of a file, one to one on normal forms (SEC-17). beside: what else may stand in it. Raises ConfigFault."""
+    refuse_unknown(document.file, "", document.content, (name, *beside))
     rows = read_rows(document, name, schema)
     pairs = tuple(Pair(row["sip"], row["xmpp"], where) for row, where in zip(rows, row_places(document, name), strict=True))
     seen: dict[Address, Pair] = {}

@@ -1,4 +1,4 @@
-"""The translation tables of `mappings/`, read once into frozen rows: errors, header fields, user pairs and domain pairs.
+"""The translation tables of `mappings/`, read once into frozen rows: errors, header fields, user pairs, domain pairs and the E.164 domain.
 
 The shipped tables are part of the package `gateway.mappings`. The operator's folder lies over them: `users.toml` and `domains.toml` come
 from there, an `errors.toml` or `headers.toml` there replaces the shipped one whole. Everything is checked here, so that a lookup cannot
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import ConfigFault
+from .numbers import NO_NUMBERS, NumberPlan, read_numbers
 from .pairs import DOMAIN, USER, Pair, read_pairs
 from .schema import Document, Key, Misfit, Schema, flag, line, nearest, one_of, parse_toml, read_rows, refuse_unknown, shown, whole
 
@@ -135,7 +136,7 @@ class FieldRow:
     source: str
 
 
-Row = ConditionRow | StatusRow | RefusalRow | FieldRow | Pair
+Row = ConditionRow | StatusRow | RefusalRow | FieldRow | Pair | NumberPlan
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -148,6 +149,7 @@ class Tables:
     fields: tuple[FieldRow, ...]
     users: tuple[Pair, ...] = ()
     domains: tuple[Pair, ...] = ()
+    numbers: NumberPlan = NO_NUMBERS
     _condition: dict[str, ConditionRow] = field(init=False)
     _status: dict[int, StatusRow] = field(init=False)
     _refusal: dict[str, RefusalRow] = field(init=False)
@@ -186,6 +188,7 @@ class Tables:
         yield "field", self.fields
         yield "user", self.users
         yield "domain", self.domains
+        yield "e164", (self.numbers,) if self.numbers.domain else ()
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -202,8 +205,9 @@ def read_tables(overlay: Path | None = None) -> Tables:
     if "headers.toml" in own:
         fields = _narrowed(own["headers.toml"], _read_fields(own["headers.toml"]), fields)
     users = read_pairs(own.get("users.toml", shipped["users.toml"]), "user", USER)
-    domains = read_pairs(own.get("domains.toml", shipped["domains.toml"]), "domain", DOMAIN)
-    return Tables(conditions, statuses, refusals, fields, users, domains)
+    of_domains = own.get("domains.toml", shipped["domains.toml"])
+    domains = read_pairs(of_domains, "domain", DOMAIN, "e164")
+    return Tables(conditions, statuses, refusals, fields, users, domains, read_numbers(of_domains, "e164", domains))
 
 
 def _operator_files(overlay: Path | None) -> dict[str, Document]:

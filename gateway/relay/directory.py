@@ -1,4 +1,4 @@
-"""Who is who on the other side: user pairs, domain pairs, and else the rule of RFC 7247.
+"""Who is who on the other side: user pairs, domain pairs, numbers, and else the rule of RFC 7247.
 
 Every served person has one home address and one alias on the other side; there and back is the identity (SEC-14), so an address that
 would be a second name for somebody is nobody.
@@ -13,8 +13,9 @@ from gateway.core.address import Address, SipAddress, mapped_user
 from gateway.core.domain import ascii_domain, unicode_domain
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, escape_local, jid_from_xmpp_uri, unescape_local
+from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.tables import Pair
-from gateway.core.uri import Uri
+from gateway.core.uri import Uri, sip_uri
 
 _REMEMBERED = 4096
 
@@ -24,10 +25,19 @@ class Directory:
 
     users, domains: the pairs of mappings/users.toml and mappings/domains.toml, checked (SEC-17).
     sip_domains, xmpp_domains: `[sip] domains` and `[xmpp] domains`: the JID domains of the people of either side.
+    numbers: the E.164 domain.
     """
 
-    def __init__(self, users: Iterable[Pair], domains: Iterable[Pair], sip_domains: Iterable[str], xmpp_domains: Iterable[str]) -> None:
+    def __init__(
+        self,
+        users: Iterable[Pair],
+        domains: Iterable[Pair],
+        sip_domains: Iterable[str],
+        xmpp_domains: Iterable[str],
+        numbers: NumberPlan = NO_NUMBERS,
+    ) -> None:
         users = tuple(users)
+        self.numbers = numbers
         self._by_sip = {pair.sip.normal: pair for pair in users}
         self._by_jid = {pair.jid: pair for pair in users}
         sip_name = {pair.jid.domain: pair.sip.domain for pair in domains}
@@ -43,10 +53,13 @@ class Directory:
         self.sip_of = lru_cache(_REMEMBERED)(self._sip_of)
 
     def find(self, text: str) -> tuple[Address, Address]:
-        """What somebody typed (a sip:, sips:, im: or xmpp: URI, or a JID), and whose home address that is. Raises SyntaxFault, Refusal."""
+        """What somebody typed (a sip:, sips:, im:, tel: or xmpp: URI, or a JID), and whose home address that is.
+
+        Raises SyntaxFault, Refusal.
+        """
         scheme = text.partition(":")[0].lower()
-        if scheme in ("sip", "sips", "im"):
-            address: Address = Uri.parse(text).address
+        if scheme in ("sip", "sips", "im", "tel"):
+            address: Address = self.numbers.address(Uri.parse(text))
             home = self.home_of_sip(address)
         else:
             address = (jid_from_xmpp_uri(text) if scheme == "xmpp" else Jid.parse(text)).bare
@@ -60,11 +73,18 @@ class Directory:
         pair = self._by_sip.get(address.normal) if isinstance(address, SipAddress) else self._by_jid.get(address.bare)
         if pair:
             return f"user pair, {pair.where}"
+        home = address if isinstance(address, SipAddress) else self.home_of_jid(address.bare)
+        if isinstance(home, SipAddress) and self.numbers.holds(home):
+            return f"E.164 domain, {self.numbers.where}, RFC 3966 section 5.1"
         if isinstance(address, SipAddress):
             named = self._jid_name.get(address.domain)
             return "RFC 7247 section 6.4" if named and ascii_domain(named) == address.domain else "domain pair, RFC 7247 section 6.4"
         named = self._sip_name.get(address.domain)
         return "RFC 7247 section 6.5" if named and named == ascii_domain(address.domain) else "domain pair, RFC 7247 section 6.5"
+
+    def uri_of(self, home: Address) -> str:
+        """The URI by which the SIP side reaches this person, or sees him. Raises Refusal."""
+        return self.numbers.written(home) if isinstance(home, SipAddress) else sip_uri(self.sip_of(home))
 
     def _home_of_sip(self, address: SipAddress) -> Address | None:
         """Whom a SIP address denotes: himself, or the JID of somebody who lives on the XMPP side; None for nobody we serve.

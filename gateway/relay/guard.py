@@ -66,7 +66,7 @@ class Guard:
     def reaches(self, target: Uri) -> tuple[Jid, str]:
         """Whom on the XMPP side a SIP URI reaches, and on which device. Raises Refusal."""
         try:
-            recipient = self.directory.home_of_sip(target.address) if target.host else None
+            recipient = self.directory.home_of_sip(self.directory.numbers.address(target))
             device = target.device
         except SyntaxFault as fault:
             raise Refusal("target-malformed", str(fault)) from None
@@ -76,8 +76,8 @@ class Guard:
 
     def _speaker(self, domains: frozenset[str] | None, sender: Uri) -> SipAddress:
         try:
-            address = sender.address
-            home = self.directory.home_of_sip(address) if sender.host else None
+            address = self.directory.numbers.address(sender)
+            home = self.directory.home_of_sip(address)
         except SyntaxFault as fault:
             raise Refusal("sender-malformed", str(fault)) from None
         if isinstance(home, Jid):

@@ -75,7 +75,7 @@ class SipAdapter:
         listen = settings.sip.listen
         self._locator = Locator({":" in listener.host for listener in listen}, {listener.transport for listener in listen})
         self._hops: Hops[Delivery] = Hops()
-        self._redirects = Redirects(settings)
+        self._redirects = Redirects(settings, tables.numbers.host)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         # Gates that were refused for want of room, in the order in which they are told when there is some.

@@ -103,7 +103,7 @@ class SipCodec:
         sent_by: dict[str, str],
         spellings: Spellings | None = None,
     ) -> None:
-        self._names, self._tables, self._settings = names, tables, settings
+        self._names, self._tables, self._settings, self._numbers = names, tables, settings, tables.numbers
         self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
         self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
@@ -218,7 +218,8 @@ class SipCodec:
         draft = self.draft(envelope, _MOST_CSEQ - 1, transport_of(Uri.parse(gate), self.sent_by), trail)
         if len(draft.octets) > MOST_REQUEST_OCTETS:
             is_udp = "udp" in (draft.transport, uri.transport)
-            if is_udp or not self._settings.route(uri.host).large_messages:
+            # A tel: URI is still the recipient's own.
+            if is_udp or not self._settings.route(uri.host or self._numbers.host).large_messages:
                 raise Refusal("too-large-for-sip")
         return parcel._replace(gate=gate, wire=draft)
 
@@ -259,7 +260,7 @@ class SipCodec:
         if isinstance(about, RequestOrigin):
             # A report comes from the gateway's own name, never from whom it is about, and goes to the address alone of whom the From named:
             # what else stood in that URI would send it elsewhere, or be another request (FRAG-40; RFC 3261 section 19.1.5).
-            return self._made_ends(f"sip:{self._settings.name}", self._addressee(envelope))
+            return self._made_ends(f"sip:{self._settings.name}", *self._addressee(envelope))
         home = self._names.sip_of(envelope.recipient)
         if self._spellings and isinstance(envelope.sender, Jid):
             user = self._spellings.spelling(home, envelope.sender)
@@ -267,21 +268,20 @@ class SipCodec:
         ends = (envelope.sender, envelope.sender_device, home, envelope.recipient_device)
         return self._ends(*ends) if sum(len(str(part)) for part in ends) <= MOST_REMEMBERED else self._find_ends(*ends)
 
-    def _addressee(self, report: Envelope) -> str:
-        """The URI of whom a report is for; without the device where that would take the room of the text."""
+    def _addressee(self, report: Envelope) -> tuple[SipAddress, str]:
+        """Whom a report is for, and the device; without it where that would take the room of the text."""
         home = self._names.sip_of(report.recipient)
-        target = sip_uri(home, report.recipient_device if self._settings.route(home.domain).gr else "")
-        return target if len(target) <= _MOST_TARGET else sip_uri(home)
+        device = report.recipient_device if self._settings.route(home.domain).gr else ""
+        return home, device if len(self._numbers.written(home, device)) <= _MOST_TARGET else ""
 
     def _find_ends(self, sender: Address, sender_device: str, home: SipAddress, device: str) -> _Ends:
         gr = self._settings.route(home.domain).gr
-        return self._made_ends(sip_uri(self._names.sip_of(sender), sender_device if gr else ""), sip_uri(home, device if gr else ""))
+        return self._made_ends(sip_uri(self._names.sip_of(sender), sender_device if gr else ""), home, device if gr else "")
 
-    def _made_ends(self, author: str, target: str) -> _Ends:
-        uri = Uri.parse(target)
-        rule = self._settings.route(uri.host)
-        from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, uri.host)
-        return _Ends(author, target, from_, to, rule, f"sip {uri.address.normal}", gate, transport_of(Uri.parse(gate), self.sent_by))
+    def _made_ends(self, author: str, home: SipAddress, device: str) -> _Ends:
+        target, rule = self._numbers.written(home, device), self._settings.route(home.domain)
+        from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, home.domain)
+        return _Ends(author, target, from_, to, rule, f"sip {home.normal}", gate, transport_of(Uri.parse(gate), self.sent_by))
 
     def _call_id(self, envelope: Envelope) -> str:
         """The thread where it is a Call-ID; else the thread in an encoding that is one, so that replies bring it back (IMSG-10)."""

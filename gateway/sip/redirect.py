@@ -80,10 +80,10 @@ class Trail:
 
 
 class Redirects:
-    """Which redirects are followed, from the configuration."""
+    """Which redirects are followed, from the configuration. numbers: the SIP domain of who is reached by a tel: URI, which names none."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, numbers: str = "") -> None:
+        self._settings, self._numbers = settings, numbers
         served = {*settings.sip.domains, *(rule.domain for rule in settings.routes)} - {"*", *settings.xmpp.domains}
         self._gates = {domain: gate_of(settings.route(domain), domain) for domain in served}
         self._hops: dict[tuple[str, int], str] = {}
@@ -94,7 +94,7 @@ class Redirects:
     def extended(self, trail: Trail, response: Response) -> Trail:
         """The trail plus the Contacts of this 3xx that may be followed. Unchanged when the route forbids redirects, and after 380."""
         here, status = trail.here, response.status
-        if status == _ALTERNATIVE_SERVICE or not self._settings.route(here.request_uri.host).redirects:
+        if status == _ALTERNATIVE_SERVICE or not self._settings.route(here.request_uri.host or self._numbers).redirects:
             return trail
         room = MOST_PLACES + 1 - len(trail.been)
         found: list[tuple[float, Place]] = []

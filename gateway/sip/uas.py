@@ -39,6 +39,8 @@ class Uas:
         status = settings.sip.accepted_status
         self.accepted = Answer(status, writer.PHRASES[status])
         """202, or what `[sip] accepted_status` says (IMSG-22)."""
+        self._schemes = (*_SCHEMES, "tel") if tables.numbers.domain else _SCHEMES
+        self._who = remembered(4096)(self._find_who)
         self._own_hosts = {ascii_domain(settings.name), *(each.rpartition(":")[0] for each in sent_by)}
 
     def peer(self, transport: str, host: str) -> Peer:
@@ -54,6 +56,15 @@ class Uas:
                 if own in value and self._has_own_via(request):
                     raise Refusal("loop")
 
+    def _find_who(self, uri_text: str) -> bytes:
+        """Whom a URI denotes, in a form that is the same however it is spelled."""
+        uri = Uri.parse(uri_text)
+        try:
+            address = self._tables.numbers.address(uri)
+        except SyntaxFault:
+            return uri_text.encode()
+        return str(address.normal).encode() if address.domain else uri_text.encode()
+
     def _has_own_via(self, request: Request) -> bool:
         return any(via.sent_by in self._sent_by for via in request.vias)
 
@@ -62,8 +73,8 @@ class Uas:
         tag = (request.from_.tag or "").encode()
         return digest(
             self._secret,
-            _who(request.request_uri.text),
-            _who(request.from_.uri.text),
+            self._who(request.request_uri.text),
+            self._who(request.from_.uri.text),
             tag,
             request.call_id.encode(),
             b"%d" % request.cseq.number,
@@ -94,9 +105,12 @@ class Uas:
         return self._codec.read(request, parties, peer.label, trace_id, now)
 
     def _scheme(self, request: Request) -> None:
-        """416 for a scheme that is not served; sips is understood and not translated (SIP-57, SIP-59, IMSG-31)."""
+        """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.
+
+        SIP-57, SIP-59, IMSG-31.
+        """
         uri = request.request_uri
-        if uri.scheme not in _SCHEMES:
+        if uri.scheme not in self._schemes:
             raise Refusal("scheme-unsupported")
         if "sips" in (uri.scheme, request.to.uri.scheme):
             raise Refusal("sips-not-allowed")
@@ -141,13 +155,3 @@ def _sender(party: NameAddr) -> Uri:
         return Uri.parse(f"{party.uri_text};gr={gr}")
     except SyntaxFault:
         return party.uri
-
-
-@remembered(4096)
-def _who(uri_text: str) -> bytes:
-    """Whom a URI denotes, in a form that is the same however it is spelled."""
-    uri = Uri.parse(uri_text)
-    try:
-        return str(uri.address.normal).encode() if uri.host else uri.text.encode()
-    except SyntaxFault:
-        return uri.text.encode()

@@ -140,7 +140,7 @@ class XmppCodec:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
         contact = (fragment.header("Contact") or "").removeprefix("<").removesuffix(">")
         try:
-            return xmpp_uri(self._names.jid_of(Uri.parse(contact).address))
+            return xmpp_uri(self._names.jid_of(self._tables.numbers.address(Uri.parse(contact))))
         except SyntaxFault:
             return ""
         except Refusal:

@@ -57,6 +57,14 @@ def misused(done: Done) -> str:
     return line.removeprefix("Error: ")
 
 
+def with_numbers(folder: Path, uri: str = "sip") -> Path:
+    """A copy of the configuration in `folder` with sip.example as the E.164 domain, where one number is bob's."""
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "domains.toml").write_text(f'[[e164]]\ndomain = "sip.example"\nuri = "{uri}"\n')
+    (folder / "mappings" / "users.toml").write_text('[[user]]\nsip = "sip:+15551230002@sip.example"\nxmpp = "bob@sip.example"\n')
+    return written(folder, data_dir='data_dir = "var"\nmappings = "mappings"')
+
+
 def written(folder: Path, **changes: str) -> Path:
     """A copy of the configuration in `folder`, with lines changed: written(tmp_path, secret='secret_env = "X"'); "" takes one out."""
     lines = [changes.get(line.partition(" = ")[0], line) for line in CONFIG.read_text("utf-8").splitlines()]

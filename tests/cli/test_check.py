@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config import keys
 
-from .running import CONFIG, printed, run, said, written
+from .running import CONFIG, printed, run, said, with_numbers, written
 
 _LATER = "has no effect yet"
 
@@ -101,6 +101,14 @@ def test_a_mapping_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mappings" / "users.toml").write_text('[[user]]\nsip = "tel:+1"\nxmpp = "a@xmpp.example"\n')
     line = said(run("check", config=written(tmp_path, data_dir='data_dir = "var"\nmappings = "mappings"')), 2)
     assert re.match(rf"{re.escape(str(tmp_path))}/mappings/users\.toml:.*sip.*tel:\+1", line)
+
+
+@pytest.mark.requirement("ADDR-31")
+def test_a_form_of_numbers_that_nobody_could_be_sent_is_refused(tmp_path: Path) -> None:
+    config = with_numbers(tmp_path, "tel")
+    assert printed(run("check", config=config)).endswith("1 user pair(s), 0 domain pair(s), numbers of sip.example as tel: URIs\n")
+    config.write_text("".join(line for line in config.read_text().splitlines(keepends=True) if not line.startswith("outbound")))
+    assert said(run("check", config=config), 2).startswith(f"{tmp_path}/mappings/domains.toml:e164[0].uri: a tel: URI names no place")
 
 
 # -- live ----------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import misused, printed, run, said, written
+from .running import misused, printed, run, said, with_numbers, written
 
 SERVED = "served are sip:USER@sip.example, sip:USER@new.example and USER@xmpp.example, USER@other.example"
 
@@ -53,13 +53,42 @@ def test_a_user_pair_decides_and_is_named(tmp_path: Path) -> None:
     assert printed(run("map", "sip:+15551230001@ims.example.net", config=config)) == "alice@xmpp.example\n"
 
 
+@pytest.mark.requirement("ADDR-30", "ADDR-31", "ADDR-32")
+@pytest.mark.parametrize("uri", ["sip", "tel"])
+def test_a_number_and_the_rule_that_decided_it(tmp_path: Path, uri: str) -> None:
+    config, where = with_numbers(tmp_path, uri), f"{tmp_path}/mappings"
+    for spelled in ("tel:+1-201-555-0123", "sip:+1.201.555.0123@SIP.example;user=phone", "sip:+12015550123@sip.example"):
+        found = json.loads(printed(run("map", "--json", spelled, config=config)))
+        assert found == {
+            "address": spelled, "other_side": "+12015550123@sip.example", "lives_on": "sip",
+            "rule": f"E.164 domain, {where}/domains.toml:1, RFC 3966 section 5.1",
+        }  # fmt: skip
+    form = {"sip": "sip:+12015550123@sip.example;user=phone", "tel": "tel:+12015550123"}[uri]
+    done = run("map", "--explain", "+12015550123@sip.example", config=config)
+    assert done.stdout.decode() == f"{form}\n"
+    assert f"  by         E.164 domain, {where}/domains.toml:1, RFC 3966 section 5.1\n" in done.stderr.decode()
+    bob = json.loads(printed(run("map", "--json", "bob@sip.example", config=config)))
+    assert (bob["other_side"], bob["rule"]) == (form.replace("12015550123", "15551230002"), f"user pair, {where}/users.toml:1")
+    assert printed(run("map", "tel:+1-555-123-0002", config=config)) == "bob@sip.example\n"
+    assert printed(run("map", "sip:+1-201@sip.example", config=config)) == "+1-201@sip.example\n"
+
+
+def test_a_number_that_is_none_says_so(tmp_path: Path) -> None:
+    config = with_numbers(tmp_path)
+    for text, fault in (
+        ("tel:+", "Bad telephone number (RFC 3966 section 3)"),
+        ("tel:7042", "Bad telephone number (RFC 3966 section 5.1.5)"),
+    ):
+        assert said(run("map", text, config=config), 1) == f"{text}: {fault}; {SERVED}"
+
+
 @pytest.mark.parametrize(
     ("address", "complaint"),
     [
         ("sip:a@elsewhere.example", "sip:a@elsewhere.example is nobody that is served here"),
         ("a@elsewhere.example", "a@elsewhere.example is nobody that is served here"),
         ("sip:a@[::1", "sip:a@[::1: Bad SIP URI (RFC 3261 section 19.1.1)"),
-        ("tel:+123", "tel:+123: Bad domain (RFC 1123 section 2.1)"),
+        ("tel:+123", "tel:+123 is nobody that is served here"),
         ("", ": Empty"),
     ],
 )

@@ -16,8 +16,8 @@ from .running import misused, printed, run, written
 
 @pytest.mark.parametrize(
     ("name", "kinds"),
-    [((), ["condition", "status", "refusal", "field", "user", "domain"]), (("errors",), ["condition", "status", "refusal"]),
-     (("headers",), ["field"]), (("users",), ["user"]), (("domains",), ["domain"])],
+    [((), ["condition", "status", "refusal", "field", "user", "domain", "e164"]), (("errors",), ["condition", "status", "refusal"]),
+     (("headers",), ["field"]), (("users",), ["user"]), (("domains",), ["domain", "e164"])],
 )  # fmt: skip
 def test_each_table_by_its_name_and_all_of_them_without(name: tuple[str, ...], kinds: list[str]) -> None:
     rows = dict(read_tables().rows())
@@ -70,4 +70,4 @@ def test_the_operators_table_is_named_and_its_rows_are_shown(tmp_path: Path) -> 
     text = printed(run("tables", "users", config=config))
     assert text.startswith(f"user: 1 row(s), {users}\n")
     assert "robert@sip.example" in text
-    assert printed(run("tables", "domains", config=config)) == "domain: 0 row(s), as shipped\n"
+    assert printed(run("tables", "domains", config=config)) == "domain: 0 row(s), as shipped\ne164: 0 row(s), as shipped\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .running import CONFIG, VECTORS, Done, misused, printed, run, said, written
+from .running import CONFIG, VECTORS, Done, misused, printed, run, said, with_numbers, written
 
 E1, E2 = VECTORS / "e1-stanza.xml", VECTORS / "e2-request.sip"
 REQUEST = E2.read_bytes()
@@ -152,6 +152,32 @@ def test_explain_in_json_has_the_fields() -> None:
     fields = json.loads(printed(run("translate", "--json", "--explain", E2)))["fields"]
     assert {"field": "id", "in": "z9hG4bKq9zz", "out": "q9zz", "rule": "IMSG-12, NOTE-02", "source": "RFC 7572 tables 1 and 2"} in fields
     assert all(each.keys() == {"field", "in", "out", "rule", "source"} for each in fields)
+
+
+@pytest.mark.requirement("ADDR-30", "ADDR-31")
+def test_explain_names_the_table_that_decided_an_address(tmp_path: Path) -> None:
+    config, where = with_numbers(tmp_path, "tel"), f"{tmp_path}/mappings"
+    request = REQUEST.replace(b"<sip:tomas@sip.example;gr=urn:uuid:0a1b>", b"<tel:+1-201-555-0123>")
+    assert request != REQUEST
+    numbered = json.loads(printed(run("translate", "--json", "--explain", stdin=request, config=config)))["fields"]
+    plain = json.loads(printed(run("translate", "--json", "--explain", stdin=REQUEST, config=config)))["fields"]
+    source = f"E.164 domain, {where}/domains.toml:1, RFC 3966 section 5.1"
+    assert [each["source"] for each in numbered if each["source"] != source] == [
+        each["source"] for each in plain if each["field"] != "from"
+    ]
+    [one] = [each for each in numbered if each["field"] == "from"]
+    assert (one["out"], one["source"]) == ("+12015550123@sip.example", source)
+    stanza = E1.read_bytes().replace(b"to='tomas@sip.example", b"to='bob@sip.example")
+    [two] = [row for row in explained(run("translate", "--explain", stdin=stanza, config=config)) if row[0].startswith("to: ")]
+    assert (two[0], two[1], two[3]) == ("to: bob@sip.example", "Request-URI, To: tel:+15551230002", f"user pair, {where}/users.toml:1")
+
+
+@pytest.mark.requirement("ADDR-30")
+def test_a_number_in_message_cpim_is_the_person(tmp_path: Path) -> None:
+    cpim = b"From: <tel:+1-201-555-0123>\r\nTo: <im:mira@xmpp.example>\r\n\r\nContent-Type: text/plain\r\n\r\nhi"
+    stanza = printed(run("translate", stdin=cpim, config=with_numbers(tmp_path)))
+    assert "from='+12015550123@sip.example'" in stanza
+    assert said(run("translate", stdin=cpim), 1).startswith("refused: 404 ")
 
 
 def test_explain_of_a_refusal_names_the_rule() -> None:

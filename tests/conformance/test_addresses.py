@@ -20,6 +20,11 @@ from tests.peers.prosody import Prosody
 from tests.peers.stoxgate import SECRET
 
 HOST = "stoxgate.test"
+NUMBERS = {
+    "domains.toml": f'[[e164]]\ndomain = "{HOST}"\nuri = "FORM"\n',
+    "users.toml": f'[[user]]\nsip = "sip:+15551230001@{HOST}"\nxmpp = "u1@xmpp.test"\n'
+    f'[[user]]\nsip = "sip:+15551230002@{HOST}"\nxmpp = "bob@{HOST}"\n',
+}
 
 # User part as a SIP peer may write it, localpart, user part as the gateway writes it.
 USERS = [
@@ -262,3 +267,123 @@ def test_a_domain_is_ascii_on_the_sip_side_and_letters_on_the_other(abroad: Brid
             assert request.header("To") == "<sip:mira@xn--bcher-kva.test>"
 
     asyncio.run(talk())
+
+
+# -- telephone numbers -------------------------------------------------------------------------------------------------
+def with_form(form: str) -> dict[str, str]:
+    return {name: text.replace("FORM", form) for name, text in NUMBERS.items()}
+
+
+@pytest.fixture(scope="module", params=["sip", "tel"])
+def numbers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Bridge]]:
+    """(form, bridge): stoxgate.test is the E.164 domain; one number is u1's, and another is bob's on the SIP side."""
+    with start(tmp_path_factory.mktemp(request.param), mappings=with_form(request.param)) as it:
+        yield request.param, it
+
+
+def as_form(form: str, number: str) -> str:
+    return f"tel:{number}" if form == "tel" else f"sip:{number}@{HOST};user=phone"
+
+
+@pytest.mark.requirement("ADDR-30", "ADDR-31", "ADDR-32")
+@pytest.mark.parametrize(
+    ("uri", "local", "number"),
+    [
+        ("tel:+1-201-555-0123", "+12015550123", "+12015550123"),
+        ("tel:+1.(201)5550123;isub=14%0011;postd=pp22", "+12015550123", "+12015550123"),
+        (f"sip:+12015550123@{HOST};user=phone", "+12015550123", "+12015550123"),
+        (f"sip:+1-201-555-0123;isub=1411@{HOST}:5070;user=PHONE;transport=udp", "+12015550123", "+12015550123"),
+        (f"sip:+12015550123@{HOST}", "+12015550123", "+12015550123"),
+        ("tel:863-1234;phone-context=+1-914-555", "8631234;phone-context=+1914555", "8631234;phone-context=+1914555"),
+        ("tel:*2A%23;ext=7;Phone-Context=Example.COM.", "*2a#;phone-context=example.com", "*2a%23;phone-context=example.com"),
+        ("tel:+1-555-123-0002", "bob", "+15551230002"),
+    ],
+)
+def test_a_number_writes_and_is_answered(numbers: tuple[str, Bridge], uri: str, local: str, number: str) -> None:
+    form, it = numbers
+
+    async def talk() -> None:
+        async with both(it) as (phone, juliet):
+            sender = (await from_phone(phone, juliet, b"hi", sender=uri)).get("from", "")
+            assert sender == f"{local}@{HOST}"
+            request = await from_client(phone, juliet, "<body>yes</body>", to=escaped(sender))
+            assert start_line(request) == f"MESSAGE {as_form(form, number)} SIP/2.0"
+            assert request.header("To") == f"<{as_form(form, number)}>"
+            assert request.header("From").startswith("<sip:u0@xmpp.test;gr=lab>;tag=")
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("ADDR-31", "ADDR-32")
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [
+        (f"sip:+1-201@{HOST}", "+1-201"),
+        (f"sip:romeo@{HOST};user=phone", "romeo"),
+        (f"sip:12015550123@{HOST};user=phone", "12015550123"),
+    ],
+)
+def test_who_is_no_number_is_a_user_there_like_any_other(numbers: tuple[str, Bridge], uri: str, local: str) -> None:
+    _, it = numbers
+
+    async def talk() -> None:
+        async with both(it) as (phone, juliet):
+            assert (await from_phone(phone, juliet, b"hi", sender=uri)).get("from") == f"{local}@{HOST}"
+            assert (
+                start_line(await from_client(phone, juliet, "<body>yes</body>", to=f"{local}@{HOST}"))
+                == f"MESSAGE sip:{local}@{HOST} SIP/2.0"
+            )
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("ADDR-30", "SEC-02")
+@pytest.mark.parametrize(
+    "sender", ["tel:+15551230001", "tel:+1-555-123-0001;ext=2", f"sip:+1-555-123-0001@{HOST};user=phone", "sip:+1555@xmpp.test;user=phone"]
+)
+def test_a_number_never_speaks_for_somebody_on_the_xmpp_side(numbers: tuple[str, Bridge], sender: str) -> None:
+    assert asyncio.run(refused(numbers[1], sender)).status == 403
+
+
+HOSTILE = ["+", ";phone-context=", "7042", "7042;phone-context=", "+1%00", "+1%0d%0aEvil:%20x", "+%D9%A1%D9%A2", "+1%FF", "+1;m-x=1",
+           "+1@evil.test", "+1%40evil.test", "7042;phone-context=a;phone-context=b", f"+{'1' * 10_000}", f"+1{';a' * 5_000}"]  # fmt: skip
+
+
+@pytest.mark.requirement("ADDR-30")
+@pytest.mark.parametrize("number", HOSTILE)
+def test_a_number_that_is_none_is_400(numbers: tuple[str, Bridge], number: str) -> None:
+    assert asyncio.run(refused(numbers[1], f"tel:{number}")).status == 400
+
+
+@pytest.mark.requirement("ADDR-30", "SIP-58")
+def test_a_tel_uri_reaches_whose_number_it_is_on_the_xmpp_side(numbers: tuple[str, Bridge]) -> None:
+    _, it = numbers
+
+    async def talk() -> None:
+        async with both(it, "u1") as (phone, alice):
+            stanza = await from_phone(phone, alice, b"hi", sender="tel:+12015550123", target="tel:+1-555-123-0001")
+            assert (stanza.get("from"), stanza.get("to")) == (f"+12015550123@{HOST}", "u1@xmpp.test")
+            assert (await phone.request("tel:+12015550199", "tel:+12015550123", b"never")).status == 404
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("ADDR-31")
+def test_a_number_is_told_of_a_failure_at_its_number(numbers: tuple[str, Bridge]) -> None:
+    form, it = numbers
+
+    async def talk() -> None:
+        async with it.phone() as phone:
+            assert (await phone.request("sip:nobody@xmpp.test", "tel:+1-201-555-0177", b"lost")).status == 202
+            report = await phone.requests.next()
+            assert start_line(report) == f"MESSAGE {as_form(form, '+12015550177')} SIP/2.0"
+            assert report.header("From").startswith(f"<sip:gw.{HOST}>;tag=")
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("ADDR-30", "ADDR-32")
+def test_without_an_e164_domain_there_are_no_numbers(bridge: Bridge) -> None:
+    assert asyncio.run(refused(bridge, "tel:+1-201-555-0123")).status == 403
+    assert asyncio.run(refused(bridge, f"sip:s0@{HOST}", "tel:+12015550123")).status == 416
+    assert asyncio.run(seen(bridge, f"sip:+1-201@{HOST};user=phone"))[0] == f"+1-201@{HOST}"

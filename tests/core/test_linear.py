@@ -14,6 +14,7 @@ from gateway.core.domain import ascii_domain
 from gateway.core.errors import GatewayError
 from gateway.core.jid import Jid, jid_from_xmpp_uri, unescape_local
 from gateway.core.mime import ContentType, Entity, mime_parts
+from gateway.core.numbers import subscriber
 from gateway.core.sipfrag import parse_status
 from gateway.core.text import crlf, one_line, xml_text
 from gateway.core.uri import Uri
@@ -73,6 +74,14 @@ def cases(octets: int) -> list[tuple[Callable[[str], object], str]]:
         (Uri.parse, fill(";a=", "sip:h", "\x00")),
         (Uri.parse, fill("a@", "im:")),
         (Uri.parse, fill("?a", "sip:h", "\x00")),
+        (subscriber, fill("-", "+", "x")),
+        (subscriber, fill("1-", "+", "%00")),
+        (subscriber, fill("%41")),
+        (subscriber, fill(";")),
+        (subscriber, numbered(";a{}=b").join(["+1", ""])),
+        (subscriber, fill("a.", "1;phone-context=")),
+        (subscriber, fill("%C3%A9", "1;phone-context=")),
+        (subscriber, fill("1.", "1;phone-context=+", "x")),
         (lambda text: Uri.parse(text).equals(Uri.parse(text + "1")), numbered(";a{}=x").join(["sip:h", ""])),
         (Jid.parse, fill("a@")),
         (Jid.parse, fill("\\20", "", "@h")),

@@ -10,6 +10,7 @@ import pytest
 from gateway.core.address import SipAddress
 from gateway.core.errors import ConfigFault
 from gateway.core.jid import Jid
+from gateway.core.numbers import check_numbers
 from gateway.core.pairs import check_pairs
 from gateway.core.settings import Settings, SipSettings, XmppSettings
 from gateway.core.tables import Pair, Tables, read_tables
@@ -188,3 +189,5 @@ def test_the_examples_in_the_shipped_files_hold(tmp_path: Path, name: str, count
     tables = with_file(tmp_path, name, re.sub(r"^#(?=[a-z\[])", "", (SHIPPED / name).read_text("utf-8"), flags=re.M))
     assert len(tables.users + tables.domains) == count
     check_pairs(tables.users, tables.domains, SERVED)
+    check_numbers(tables.numbers, tables.users, SERVED)
+    assert bool(tables.numbers.domain) is (name == "domains.toml")

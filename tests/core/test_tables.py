@@ -299,8 +299,8 @@ def test_a_field_is_carried_only_to_where_it_has_a_place() -> None:
 
 def test_rows_come_table_by_table_for_printing() -> None:
     printed = dict(TABLES.rows())
-    assert [*printed] == ["condition", "status", "refusal", "field", "user", "domain"]
-    assert [len(printed[name]) for name in ("condition", "status", "user", "domain")] == [22, 52, 0, 0]
+    assert [*printed] == ["condition", "status", "refusal", "field", "user", "domain", "e164"]
+    assert [len(printed[name]) for name in ("condition", "status", "user", "domain", "e164")] == [22, 52, 0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["errors.toml", "headers.toml"])

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from gateway.core.address import SipAddress
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
+from gateway.core.numbers import NumberPlan, subscriber
 from gateway.core.pairs import Pair
+from gateway.core.uri import Uri
 from gateway.relay.directory import Directory
 
 USERS = (
@@ -71,6 +73,74 @@ def test_two_sip_users_never_share_a_jid(user: str, domain: str, other: str, oth
     assert jids[0] != jids[1]
 
 
+# -- numbers -----------------------------------------------------------------------------------------------------------
+PHONES = NumberPlan("phones.example", "ims.example", "tel", "domains.toml:5")
+NUMBERS = Directory((*USERS, Pair(SipAddress("+4420", "ims.example"), Jid("tomas", "phones.example"), "users.toml:9")), DOMAINS,
+                    ["sip.example", "phones.example"], ["xmpp.example"], PHONES)  # fmt: skip
+DIGITS = st.sampled_from(["+15551230001", "+4420", "+12015550123"]) | st.from_regex(r"\A[+][0-9]{1,15}\Z")
+LOCAL = st.from_regex(r"\A[0-9a-f*#]{1,6};phone-context=([a-z]{1,5}[.]example|[+][0-9]{1,4})\Z")
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> tuple[str, str]:
+    """A number in its normal form, and a tel: URI or one with user=phone for it, with separators, capitals and parameters."""
+    normal = draw(DIGITS | LOCAL)
+    digits, semicolon, context = normal.partition(";")
+    separators = st.text(st.sampled_from("-.()"), max_size=2)
+    loose = "".join(("%23" if ch == "#" else ch) + draw(separators) for ch in digits)
+    loose = loose.upper() if draw(st.booleans()) and "%" not in loose else loose
+    more = draw(st.sampled_from(["", ";ext=7", ";isub=%00", ";POSTD=pp22"]))
+    user = f"{loose}{more}{semicolon}{context}"
+    return normal, draw(st.sampled_from([f"tel:{user}", f"sip:{user}@IMS.example;user=phone", f"sips:{user}@ims.example.:5061;user=phone"]))
+
+
+@pytest.mark.requirement("ADDR-30", "ADDR-31", "ADDR-32")
+@settings(deadline=None, max_examples=400)
+@given(spelled())
+def test_a_number_comes_back_from_its_jid_however_it_was_spelled(number: tuple[str, str]) -> None:
+    normal, uri = number
+    address = PHONES.address(Uri.parse(uri))
+    assert address == SipAddress(normal, "ims.example")
+    home = NUMBERS.home_of_sip(address)
+    if normal == "+15551230001":
+        assert home == Jid("alice", "xmpp.example")
+        return
+    assert home == address
+    jid = NUMBERS.jid_of(home)
+    assert jid == Jid("tomas" if normal == "+4420" else normal, "phones.example")
+    assert NUMBERS.home_of_jid(jid) == home
+    back = NUMBERS.uri_of(home)
+    assert back.startswith("tel:")
+    assert subscriber(back[4:]) == normal
+
+
+@pytest.mark.requirement("ADDR-31", "SEC-14")
+def test_a_pair_comes_before_the_number_and_takes_its_name() -> None:
+    assert NUMBERS.home_of_jid(Jid("+4420", "phones.example")) is None
+    assert NUMBERS.home_of_jid(Jid("tomas", "phones.example")) == SipAddress("+4420", "ims.example")
+    assert NUMBERS.rule(Jid("tomas", "phones.example")) == "user pair, users.toml:9"
+    assert NUMBERS.rule(SipAddress("+4420", "ims.example")) == "user pair, users.toml:9"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("tel:+1-201-555-0123", "E.164 domain, domains.toml:5, RFC 3966 section 5.1"),
+        ("sip:+1-201-555-0123@ims.example;user=phone", "E.164 domain, domains.toml:5, RFC 3966 section 5.1"),
+        ("+12015550123@phones.example", "E.164 domain, domains.toml:5, RFC 3966 section 5.1"),
+        ("7042;phone-context=sip.example@phones.example", "E.164 domain, domains.toml:5, RFC 3966 section 5.1"),
+        ("tel:+4420", "user pair, users.toml:9"),
+        ("tel:+1-555-123-0001", "user pair, users.toml:3"),
+        ("sip:+1-201-555-0123@ims.example", "domain pair, RFC 7247 section 6.4"),
+        ("romeo@phones.example", "domain pair, RFC 7247 section 6.5"),
+        ("sip:+12015550123@sip.example;user=phone", "RFC 7247 section 6.4"),
+    ],
+)
+def test_the_rule_that_decided_a_number(text: str, rule: str) -> None:
+    assert NUMBERS.rule(NUMBERS.find(text)[0]) == rule
+
+
+# -- whom an address denotes -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("sip", "home"),
     [

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.address import SipAddress
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
+from gateway.core.numbers import NumberPlan
 from gateway.core.pairs import Pair
 from gateway.core.ports import Parties, Peer
 from gateway.core.settings import PeerRule, Settings, SipSettings, XmppSettings
@@ -177,6 +178,59 @@ def test_a_target_that_nobody_answers_to_is_refused(target: str, key: str) -> No
 
 def test_a_device_of_the_sender_that_cannot_be_read_is_none() -> None:
     assert GUARD.from_sip(TRUSTED, Uri.parse("sip:romeo@sip.example;gr=%00"), JULIET).sender_device == ""
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+IMS = NumberPlan("ims.example", "ims.example", "tel", "domains.toml:1")
+NUMBERS = Guard(SETTINGS, Directory(PAIRS, (), SETTINGS.sip.domains, SETTINGS.xmpp.domains, IMS))
+SPELLED = ["tel:+1-201-555-0123", "tel:+12015550123;isub=7", "sip:+1.201.555.0123@IMS.example;user=phone", "sip:+12015550123@ims.example"]
+ALIAS = ["tel:+15551230001", "tel:+1-555-123-0001;ext=1", "tel:%2B1.555.1230001", "sip:+1-555-123-0001@ims.example;user=phone"]
+
+
+def number_said_no(peer: Peer, sender: str, target: str = "sip:juliet@xmpp.example") -> str:
+    with pytest.raises(Refusal) as found:
+        NUMBERS.from_sip(peer, Uri.parse(sender), Uri.parse(target))
+    return found.value.key
+
+
+@pytest.mark.requirement("ADDR-30", "ADDR-32")
+@pytest.mark.parametrize("sender", SPELLED)
+def test_a_number_speaks_as_itself(sender: str) -> None:
+    for peer in (TRUSTED, Peer("p", frozenset({"ims.example"}))):
+        assert NUMBERS.from_sip(peer, Uri.parse(sender), JULIET).sender == SipAddress("+12015550123", "ims.example")
+
+
+@pytest.mark.requirement("SEC-04", "ADDR-30")
+@pytest.mark.parametrize("sender", [*SPELLED, *ALIAS])
+def test_who_may_not_speak_for_the_domain_may_not_for_its_numbers(sender: str) -> None:
+    key = "sender-is-alias" if sender in ALIAS else "peer-domain"
+    assert number_said_no(Peer("p", frozenset({"sip.example"})), sender) == key
+
+
+@pytest.mark.requirement("SEC-02", "ADDR-30", "ADDR-32")
+@pytest.mark.parametrize("sender", ALIAS)
+def test_the_number_of_somebody_on_the_xmpp_side_reaches_her_and_never_speaks(sender: str) -> None:
+    assert number_said_no(TRUSTED, sender) == "sender-is-alias"
+    assert NUMBERS.from_sip(TRUSTED, ROMEO, Uri.parse(sender)).recipient == Jid("mira", "xmpp.example")
+
+
+@pytest.mark.requirement("SEC-01")
+@pytest.mark.parametrize("sender", ["sip:+12015550123@xmpp.example;user=phone", "sip:+1-201@XMPP.example.;user=phone"])
+def test_a_number_in_a_domain_of_the_xmpp_side_is_refused(sender: str) -> None:
+    assert number_said_no(TRUSTED, sender) == "sender-not-yours"
+
+
+@pytest.mark.requirement("SEC-40")
+@pytest.mark.parametrize(
+    "number", ["+", ";phone-context=", "7042", "+1%00", "+1%0d%0aX:y", "+%D9%A1", "+1;m-x", f"+{'1' * 10_000}", f"+1{';' * 10_000}"]
+)
+def test_a_number_that_is_none_is_a_malformed_address(number: str) -> None:
+    assert number_said_no(TRUSTED, f"tel:{number}") == "sender-malformed"
+    assert number_said_no(TRUSTED, "sip:romeo@sip.example", f"tel:{number}") in ("target-malformed", "target-unknown")
+
+
+def test_a_number_that_is_nobody_on_the_xmpp_side_is_no_target() -> None:
+    assert number_said_no(TRUSTED, "sip:romeo@sip.example", "tel:+12015550123") == "target-unknown"
 
 
 # -- from XMPP ---------------------------------------------------------------------------------------------------------

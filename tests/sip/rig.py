@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
+from gateway.core.numbers import NumberPlan
 from gateway.core.outcome import Outcome
+from gateway.core.pairs import Pair
 from gateway.core.ports import Answered, Keys, Parcel, Trace
 from gateway.core.settings import Listener, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import Tables, read_tables
@@ -102,19 +104,25 @@ def settings(
     )
 
 
-def directory(config: Settings) -> Directory:
-    """Who is who, without pairs."""
-    return Directory((), (), config.sip.domains, config.xmpp.domains)
+def with_numbers(uri: str, users: tuple[Pair, ...] = ()) -> Tables:
+    """The shipped tables, with sip.example as the E.164 domain."""
+    return replace(tables(), users=users, numbers=NumberPlan("sip.example", "sip.example", uri, "domains.toml:1"))
 
 
-def guard(config: Settings) -> Guard:
+def directory(config: Settings, having: Tables | None = None) -> Directory:
+    """Who is who, by the shipped tables or others."""
+    found = having or tables()
+    return Directory(found.users, found.domains, config.sip.domains, config.xmpp.domains, found.numbers)
+
+
+def guard(config: Settings, having: Tables | None = None) -> Guard:
     """The policy of this configuration."""
-    return Guard(config, directory(config))
+    return Guard(config, directory(config, having))
 
 
-def codec(config: Settings, sent_by: str = "gw.example:5060") -> SipCodec:
+def codec(config: Settings, sent_by: str = "gw.example:5060", having: Tables | None = None) -> SipCodec:
     """The codec of this configuration."""
-    return SipCodec(directory(config), tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by})
+    return SipCodec(directory(config, having), having or tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by})
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -19,12 +20,14 @@ from gateway.core.jid import Jid
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Parties, Peer
 from gateway.core.settings import RouteRule
+from gateway.core.uri import Uri
 from gateway.relay.report import failure
 from gateway.sip import writer
 from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id
 from gateway.sip.message import Request, parse
+from gateway.sip.redirect import Place, Trail
 from gateway.sip.uas import Uas
-from tests.sip.rig import JULIET, SECRET, codec, directory, guard, header, headers, param, request, settings, tables
+from tests.sip.rig import JULIET, SECRET, codec, directory, guard, header, headers, param, request, settings, tables, with_numbers
 from tests.sip.sample import read
 
 NOW = 1_770_000_000.0
@@ -303,6 +306,33 @@ def test_the_lane_is_the_recipient_and_the_gate_the_next_hop() -> None:
     assert second.lane == first.lane
     routed = codec(settings(RouteRule("sip.example", "sip:127.0.0.1:5070", store=False))).write(letter(), 1)
     assert (routed.gate, routed.once) == ("sip:127.0.0.1:5070", True)
+
+
+@pytest.mark.requirement("ADDR-31")
+@pytest.mark.parametrize(
+    ("form", "uri", "device"),
+    [("sip", "sip:+12015550123@sip.example;user=phone", ""), ("tel", "tel:+12015550123", ""),
+     ("sip", "sip:+12015550123@sip.example;gr=desk;user=phone", "desk"), ("tel", "tel:+12015550123", "desk")],
+)  # fmt: skip
+def test_a_number_is_written_to_in_the_form_of_its_domain_over_the_route_of_its_domain(form: str, uri: str, device: str) -> None:
+    by = codec(settings(RouteRule("sip.example", "sip:127.0.0.1:5070", store=False)), having=with_numbers(form))
+    parcel = by.write(replace(letter(), recipient=SipAddress("+12015550123", "sip.example"), recipient_device=device), 1)
+    assert isinstance(parcel.wire, Draft)
+    assert parcel.wire.octets.startswith(f"MESSAGE {uri} SIP/2.0\r\n".encode())
+    assert header(parcel.wire.octets, "To") == f"<{uri}>"
+    assert (parcel.lane, parcel.gate, parcel.once) == ("sip +12015550123@sip.example", "sip:127.0.0.1:5070", True)
+
+
+@pytest.mark.requirement("ADDR-31", "SIP-103")
+@pytest.mark.parametrize("bears", [True, False])
+def test_a_tel_uri_that_goes_over_a_proxy_is_under_the_rule_of_its_domain(bears: bool) -> None:
+    hop = "sip:127.0.0.1:5070;transport=tcp"
+    config = settings(RouteRule("sip.example", hop, large_messages=True), RouteRule("*", hop))
+    by = codec(config, having=with_numbers("tel"))
+    message = replace(letter("x" * 1500), recipient=SipAddress("+12015550123", "sip.example"))
+    trail = Trail((Place(Uri.parse("tel:+12015550123" if bears else "sip:r@other.example"), hop),), 32.0)
+    with nullcontext() if bears else pytest.raises(Refusal, match="too-large-for-sip"):
+        assert by.moved(by.write(message, 1), message, trail).gate == hop
 
 
 def test_a_route_may_ask_for_message_cpim() -> None:

@@ -216,6 +216,14 @@ def test_a_route_may_say_that_redirects_are_not_followed() -> None:
     assert ahead("<sip:new@sip.example>", trail=second, rules=rules) == [("sip:new@sip.example", PROXY)]
 
 
+@pytest.mark.requirement("ERR-15")
+def test_a_tel_uri_is_under_the_route_of_its_domain() -> None:
+    first = Trail((Place(Uri.parse("tel:+12015550123"), PROXY),), 32.0)
+    config = settings(RouteRule("sip.example", PROXY, redirects=False))
+    assert ahead("<sip:new@sip.example>", trail=first, rules=Redirects(config, "sip.example")) == []
+    assert ahead("<sip:10.1.0.6:5070>", 305, first, Redirects(settings(*ROUTES), "sip.example")) == [("tel:+12015550123", SECOND)]
+
+
 @pytest.mark.parametrize(
     "ending",
     [DELIVERED, Outcome(Verdict.UNKNOWN, 408), Outcome(Verdict.FAILED, 603)],

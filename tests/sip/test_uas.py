@@ -6,14 +6,17 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.core.address import SipAddress
 from gateway.core.errors import Refusal
+from gateway.core.jid import Jid
+from gateway.core.pairs import Pair
 from gateway.core.ports import Peer
 from gateway.core.settings import PeerRule
 from gateway.sip.endpoint import Answer
 from gateway.sip.headers import Warned
 from gateway.sip.message import METHODS
 from gateway.sip.uas import SERVED, Uas
-from tests.sip.rig import ACCEPT, ALLOW, JULIET, SECRET, codec, guard, request, settings, tables
+from tests.sip.rig import ACCEPT, ALLOW, JULIET, SECRET, codec, guard, request, settings, tables, with_numbers
 from tests.sip.sample import read
 
 NOW = 1_770_000_000.0
@@ -289,3 +292,41 @@ def test_the_accepted_status_is_configured(status: int) -> None:
 )
 def test_a_message_is_known_by_its_ends_tag_call_and_number(change: dict[str, str], same: bool) -> None:
     assert (UAS.message_key(read(request())) == UAS.message_key(read(request(**change)))) is same  # type: ignore[arg-type]
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------------
+MIRA = Pair(SipAddress("+15551230001", "sip.example"), Jid("mira", "xmpp.example"), "users.toml:1")
+TABLES = with_numbers("sip", (MIRA,))
+NUMBERS = Uas(guard(CONFIG, TABLES), codec(CONFIG, having=TABLES), TABLES, CONFIG, SECRET, frozenset((OURS,)))
+
+
+@pytest.mark.requirement("SIP-58", "ADDR-30")
+@pytest.mark.parametrize(("uri", "to"), [("tel:+1-555-123-0001", f"<{JULIET}>"), ("sip:gw.example", "<tel:+1-555-123-0001>")])
+def test_a_number_of_the_xmpp_side_is_written_to_by_its_tel_uri(uri: str, to: str) -> None:
+    envelope = NUMBERS.message(read(request(uri=uri, to=to, **{"from": "<tel:+1-201-555-0123>;tag=1;gr=x"})), TRUSTED, "trace", NOW)
+    assert envelope
+    assert (envelope.sender, envelope.recipient) == (SipAddress("+12015550123", "sip.example"), Jid("mira", "xmpp.example"))
+    assert envelope.origin is not None
+
+
+@pytest.mark.requirement("SIP-58")
+@pytest.mark.parametrize(("uri", "status"), [("tel:+12015550123", 404), ("tel:7042;phone-context=example.com", 404), ("tel:7042", 404)])
+def test_a_number_that_is_nobody_there_is_not_found(uri: str, status: int) -> None:
+    with pytest.raises(Refusal) as found:
+        NUMBERS.message(read(request(uri=uri)), TRUSTED, "trace", NOW)
+    assert NUMBERS.refused(found.value).status == status
+    assert refused(request(uri=uri)).status == 416
+
+
+@pytest.mark.requirement("MSG-19", "ADDR-30", "ADDR-32")
+def test_a_message_is_known_again_however_its_numbers_are_spelled() -> None:
+    spelled = [
+        "tel:+15551230001",
+        "tel:+1-555-123-0001;isub=7",
+        "sip:+1.555.123.0001@SIP.example;user=phone",
+        "sip:+15551230001@sip.example",
+    ]
+    keys = {NUMBERS.message_key(read(request(uri=uri, **{"from": f"<{uri.replace('0001', '0002')}>;tag=1"}))) for uri in spelled}
+    assert len(keys) == 1
+    other = request(uri="tel:+15551230003", **{"from": "<tel:+15551230002>;tag=1"})
+    assert NUMBERS.message_key(read(other)) not in keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree.ElementTree import Element, fromstring
@@ -16,10 +17,11 @@ from gateway.core.cpim import CpimMessage
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
+from gateway.core.numbers import NumberPlan
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Parcel, Parties
 from gateway.core.settings import RouteRule, Settings, SipSettings, XmppSettings
-from gateway.core.tables import read_tables
+from gateway.core.tables import Tables, read_tables
 from gateway.translation import translation
 from gateway.xmpp import stanza as xml
 from gateway.xmpp.codec import XmppCodec, domain_of, read_parties, stanza_origin
@@ -30,11 +32,11 @@ NOW = datetime(2026, 2, 3, 9, 16, tzinfo=UTC).timestamp()
 TABLES = read_tables()
 
 
-def codec(pager_type: str = "", routes: tuple[RouteRule, ...] = ()) -> XmppCodec:
+def codec(pager_type: str = "", routes: tuple[RouteRule, ...] = (), tables: Tables = TABLES) -> XmppCodec:
     """A codec for sip.example and xmpp.example."""
     xmpp = XmppSettings("127.0.0.1", 5347, "hush", ("xmpp.example",), pager_type)
     chosen = Settings("gateway.toml", "gw.example", Path(), None, SipSettings((), ("sip.example",)), xmpp, "", routes=routes)
-    return translation(chosen, TABLES, b"k" * 32).to_xmpp
+    return translation(chosen, tables, b"k" * 32).to_xmpp
 
 
 CODEC = codec()
@@ -534,6 +536,14 @@ def test_retry_after_counts_where_it_may_come(status: int, kind: str) -> None:
 def test_a_redirection_says_where_to_and_is_none_without(status: int, contact: str, condition: str, address: str) -> None:
     [error] = failure(status, "x", *([("Contact", contact)] if contact else []))
     assert (error[0].tag, error[0].text or "") == (f"{{{xml.STANZAS}}}{condition}", address)
+
+
+@pytest.mark.requirement("ERR-13", "ADDR-30")
+def test_a_redirection_to_a_number_says_who_that_is_here() -> None:
+    message = failure_message(TOMAS, MIRA, NOW, 301, "x", (("Contact", "<tel:+1-201-555-0123>"),))
+    numbers = codec(tables=replace(TABLES, numbers=NumberPlan("sip.example", "sip.example", "sip", "domains.toml:1")))
+    [error] = parsed(numbers.write(envelope(message=message, about=ORIGIN)))
+    assert error[0].text == "xmpp:+12015550123@sip.example"
 
 
 @pytest.mark.requirement("ERR-04")

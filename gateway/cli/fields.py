@@ -60,9 +60,10 @@ def _request(request: Request | None) -> dict[str, str]:
     found = _cpim(inner) if inner else {}
     body = "" if inner or not request.content_type else _body(Entity.compose((("Content-Type", str(request.content_type)),), request.body))
     names = dict.fromkeys(title(name) for name, _ in request.rows if name not in _NAMED)
+    named = inner.values("To") if inner else ()
     return found | {
         "from": request.from_.uri_text,
-        "to": request.request_uri_text,
+        "to": _listed([request.request_uri_text, *(named if len(named) > 1 else ())]),
         "thread": request.call_id,
         "subject": request.header("subject") or found.get("subject", ""),
         "language": request.header("content-language") or found.get("language", ""),
@@ -85,7 +86,8 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
     conditions = [xml.split_name(each.tag)[1] for each in error] if error is not None else []
     found |= {
         "from": stanza.get("from", ""),
-        "to": stanza.get("to", ""),
+        "to": _listed([stanza.get("to", ""), *_addresses(stanza, "to")]),
+        "cc": _listed(_addresses(stanza, "cc")),
         "id": stanza.get("id", ""),
         "type": stanza.get("type", ""),
         "language": stanza.get(xml.XML_LANG, ""),
@@ -93,11 +95,17 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
     }
     for each in stanza:
         namespace, local = xml.split_name(each.tag)
-        if local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client"):
+        if (local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client")) and namespace != xml.ADDRESS:
             name = "typing" if namespace == _CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
             value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
             found[name] = _listed([found.get(name, ""), value])
     return found
+
+
+def _addresses(stanza: Element, kind: str) -> list[str]:
+    """Whom a stanza names beside its own addresses (XEP-0033)."""
+    found = [each for each in stanza.iterfind(f"{{{xml.ADDRESS}}}addresses/{{{xml.ADDRESS}}}address") if each.get("type") == kind]
+    return [each.get("jid") or each.get("uri") or each.get("desc") or "" for each in found]
 
 
 def _cpim(message: CpimMessage | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from gateway.core.text import one_line, xml_text
 from gateway.core.uri import Uri, sip_uri
 
 from . import stanza as xml
+from .addresses import addresses
 from .parser import Oversized
 from .stream import MOST_STANZA_OCTETS
 
@@ -57,6 +58,7 @@ class XmppCodec:
         self._names, self._tables = names, tables
         self._gateway_name, self._pager_type = settings.name, settings.xmpp.pager_type
         self._settings = settings
+        self._shows_copies = tables.carries("cc", "xmpp")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
@@ -107,6 +109,8 @@ class XmppCodec:
         body = message.entity.text()
         if body:
             parts.append(f"<body>{xml.foreign(body)}</body>")
+        if message.fields is None:  # What the gateway has composed itself names one person.
+            parts.append(addresses(message, self._names, copies=self._shows_copies))
         written = written_at(message)
         if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and self._tables.carries("sent-at", "xmpp"):
             parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))

@@ -13,6 +13,7 @@ COMPONENT = "jabber:component:accept"
 STREAM = "http://etherx.jabber.org/streams"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 DELAY = "urn:xmpp:delay"
+ADDRESS = "http://jabber.org/protocol/address"
 E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CONTENT = (COMPONENT, "jabber:client")

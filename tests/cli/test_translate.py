@@ -133,6 +133,20 @@ def test_explain_names_what_is_lost() -> None:
     assert ["Priority: urgent", "(not carried)"] in cells
 
 
+def test_explain_names_all_whom_a_message_names() -> None:
+    request = (VECTORS / "e12-request.sip").read_bytes()
+    more = b"To: <im:tomas@sip.example>\r\ncc: <tel:+1555>\r\nDateTime"
+    request = request.replace(b"DateTime", more).replace(
+        b"Content-Length: 232", b"Content-Length: %d" % (232 + len(more) - len(b"DateTime"))
+    )
+    cells = [row[:2] for row in explained(run("translate", "--explain", stdin=request))]
+    assert [
+        "Request-URI, To: sip:mira@xmpp.example | <im:mira@xmpp.example> | <im:tomas@sip.example>",
+        "to: mira@xmpp.example | mira@xmpp.example | tomas@sip.example",
+    ] in cells
+    assert ["cc: <tel:+1555>", "<addresses/>: tel:+1555"] in cells
+
+
 @pytest.mark.parametrize(
     ("file", "status", "rule"),
     [("e9-404.sip", ["status: 404 No such subscriber", "status: item-not-found"], "ERR-S404"),

@@ -10,8 +10,10 @@ import pytest
 
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
-from tests.conformance.exchange import DELAY, LANG, both, refused, to_client, to_phone
+from tests.conformance.exchange import DELAY, LANG, both, from_phone, refused, to_client, to_phone
+from tests.peers.wire import SipEnd, XmppEnd
 
+ADDRESS = "http://jabber.org/protocol/address"
 OLD = "2026-01-02T03:04:05Z"
 
 
@@ -36,12 +38,69 @@ def test_message_cpim_does_not_say_who_writes_to_whom(bridge: Bridge) -> None:
     assert not any("u1" in each or "u2" in each for each in stanza.itertext())
 
 
-@pytest.mark.requirement("ICPIM-24", "ICPIM-22", "ICPIM-25")
+@pytest.mark.requirement("ICPIM-24", "ICPIM-25")
 def test_the_headers_of_message_cpim_that_cross(bridge: Bridge) -> None:
-    body = cpim("cc: <im:secret@x>", "Subject: Noon", "Subject:;lang=fr Midi", "NS: y <urn:y>", "y.Secret: secret")
+    body = cpim("Subject: Noon", "Subject:;lang=fr Midi", "NS: y <urn:y>", "y.Secret: secret")
     stanza = to_client(bridge, body, "message/cpim")
     assert [(each.text, each.get(LANG)) for each in stanza.findall("subject")] == [("Noon", None), ("Midi", "fr")]
     assert [child.tag for child in stanza] == ["thread", "subject", "subject", "body"]
+
+
+@pytest.mark.requirement("CPIM-34", "SEC-42")
+def test_all_whom_message_cpim_names_are_shown_to_the_one_whom_it_reaches(bridge: Bridge) -> None:
+    """u1 is named too, and is at home: she gets nothing of it."""
+
+    async def talk() -> tuple[Element, Element]:
+        async with both(bridge) as (phone, juliet), bridge.user("u1") as other:
+            to, cc = ('To: "Smith, J." <sip:u1@xmpp.test>', "To: <tel:+1555>"), ("cc: Bob <sip:s1@stoxgate.test>", "cc: <im:b@x.test>")
+            body = cpim(*to, *cc)
+            shown = await from_phone(phone, juliet, body, content_type="message/cpim")
+            await from_phone(phone, juliet, b"that is all")
+            return shown, fromstring(await other_hears(phone, other))
+
+    shown, after = asyncio.run(talk())
+    assert (shown.get("to"), shown.findtext("body")) == ("u0@xmpp.test", "Hello")
+    assert [(each.tag, each.attrib) for each in shown.iterfind(f"{{{ADDRESS}}}addresses/*")] == [
+        (f"{{{ADDRESS}}}address", {"type": kind, "delivered": "true"} | more)
+        for kind, more in (
+            ("to", {"jid": "u0@xmpp.test"}),
+            ("to", {"jid": "u1@xmpp.test", "desc": "Smith, J."}),
+            ("to", {"uri": "tel:+1555"}),
+            ("cc", {"jid": "s1@stoxgate.test", "desc": "Bob"}),
+            ("cc", {"uri": "im:b@x.test"}),
+        )
+    ]
+    assert after.findtext("body") == "for u1"
+
+
+async def other_hears(phone: SipEnd, other: XmppEnd) -> bytes:
+    """The first that u1 gets: what is sent to her behind the message that only names her."""
+    assert (await phone.request("sip:u1@xmpp.test", "sip:s0@stoxgate.test", b"for u1")).status == 202
+    return await other.message()
+
+
+@pytest.mark.requirement("CPIM-34", "SEC-18", "SEC-20")
+def test_whom_message_cpim_names_writes_no_xml(bridge: Bridge) -> None:
+    quoted = r'"x\"/><body>b</body>\r\n\u0000" <sip:u1@xmpp.test>'
+    hostile = [quoted, "<sip:a'b&c=%3C%0D@x.test>", "<javascript:alert(1)>", "no address at all"]
+    stanza = to_client(bridge, cpim(*(f"cc: {each}" for each in hostile)), "message/cpim")
+    assert [child.tag for child in stanza] == ["thread", "body", f"{{{ADDRESS}}}addresses"]
+    assert stanza.findtext("body") == "Hello"
+    assert [{name: value for name, value in each.items() if name not in ("type", "delivered")} for each in stanza[2]] == [
+        {"jid": "u0@xmpp.test"},
+        {"jid": "u1@xmpp.test", "desc": 'x"/><body>b</body> \ufffd'},
+        {"uri": "sip:a'b&c=%3C%0D@x.test"},
+        {"desc": "<javascript:alert(1)>"},
+        {"desc": "no address at all"},
+    ]
+
+
+@pytest.mark.requirement("CPIM-34", "SEC-35")
+def test_more_addresses_than_are_shown_refuse_the_message(bridge: Bridge) -> None:
+    stanza = to_client(bridge, cpim(*(f"To: <tel:{number}>" for number in range(100, 163))), "message/cpim")
+    assert len(stanza.findall(f"{{{ADDRESS}}}addresses/*")) == 64
+    response = refused(bridge, cpim(*(f"To: <tel:{number}>" for number in range(100, 164))), "message/cpim")
+    assert response.startswith(b"SIP/2.0 413 ")
 
 
 @pytest.mark.requirement("ICPIM-24", "SEC-20", "SEC-21")

@@ -279,11 +279,16 @@ def test_field_of_rfc_7572(name: str, sip: str, xmpp: str, carried: bool) -> Non
     assert TABLES.carries(name, "sip") is carried
 
 
-@pytest.mark.requirement("ICPIM-22", "ICPIM-25", "ICPIM-26")
-@pytest.mark.parametrize("name", ["cc", "require", "routes", "other", "content-id"])
+@pytest.mark.requirement("ICPIM-25", "ICPIM-26")
+@pytest.mark.parametrize("name", ["require", "routes", "other", "content-id"])
 def test_cpim_fields_that_stay_behind(name: str) -> None:
     assert not TABLES.carries(name, "xmpp")
     assert not TABLES.carries(name, "sip")
+
+
+@pytest.mark.requirement("CPIM-34")
+def test_cc_is_shown_on_the_xmpp_side_alone() -> None:
+    assert (TABLES.carries("cc", "xmpp"), TABLES.carries("cc", "sip")) == (True, False)
 
 
 def test_a_field_that_is_in_no_table_is_a_mistake() -> None:
@@ -423,9 +428,9 @@ def test_a_hole_in_errors_is_named(tmp_path: Path, row: str, said: str) -> None:
         ("to_sip = true\nfixed", "fixed", "field[0].to_sip: is missing"),
         ("to_sip = true", "to_sip = 1", "field[0].to_sip: must be true or false, not an integer"),
         (
-            'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = false',
-            'name = "cc"\nsip = ""\ncpim = "cc"\nxmpp = ""\nto_xmpp = true',
-            f'field[{CC}].to_xmpp: the gateway has no way to carry "cc" there',
+            'cpim = "cc"\nxmpp = "<addresses/>"\nto_xmpp = true\nto_sip = false',
+            'cpim = "cc"\nxmpp = "<addresses/>"\nto_xmpp = true\nto_sip = true',
+            f'field[{CC}].to_sip: the gateway has no way to carry "cc" there',
         ),
         ("[[field]]", "colour = 1\n[[field]]", "colour: unknown key; known are field"),
         ('name = "cc"', 'name = "CC"', f'field[{CC}].name: must be lower-case words joined by hyphens, not "CC"'),

@@ -129,6 +129,27 @@ def test_the_text_inside_cpim_reaches_xmpp(it: Bridge) -> None:
     assert stanza.findtext("subject") == "greeting"
 
 
+@pytest.mark.requirement("CPIM-34")
+def test_servers_deliver_a_message_that_names_others_to_its_recipient_once(it: Bridge) -> None:
+    cpim = (
+        b"From: <sip:s0@stoxgate.test>\r\nTo: <sip:u0@xmpp.test>\r\nTo: U1 <sip:u1@xmpp.test>\r\ncc: <tel:+15551230001>\r\n"
+        b"\r\nContent-Type: text/plain\r\n\r\nto all"
+    )
+
+    async def talk() -> tuple[ET.Element, list[bytes]]:
+        async with it.user("u1") as other:
+            stanza = await to_juliet(it, cpim, "message/cpim")
+            await to_juliet(it, b"that is all")
+            return stanza, [each for each in other.stanzas.waiting if b"<message" in each]
+
+    stanza, others = asyncio.run(talk())
+    assert said(stanza) == "to all"
+    found = stanza.findall("{http://jabber.org/protocol/address}addresses/*")
+    assert [each.get("jid") or each.get("uri") for each in found] == ["u0@xmpp.test", "u1@xmpp.test", "tel:+15551230001"]
+    assert {each.get("delivered") for each in found} == {"true"}
+    assert others == []
+
+
 def test_long_text_reaches_xmpp_whole(it: Bridge) -> None:
     assert said(asyncio.run(to_juliet(it, LONG.encode()))) == LONG
 

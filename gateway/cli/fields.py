@@ -20,7 +20,7 @@ _NAMED = frozenset(
 )  # fmt: skip
 _EXTENSIONS = {
     (xml.E2E, "e2e"): "security",
-    ("http://jabber.org/protocol/nick", "nick"): "from-name",
+    (xml.NICK, "nick"): "from-name",
     ("urn:xmpp:receipts", "request"): "want",
     ("urn:xmpp:chat-markers:0", "markable"): "want",
     ("urn:xmpp:receipts", "received"): "report",

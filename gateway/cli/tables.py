@@ -19,7 +19,6 @@ _NAMES = {"errors": ("condition", "status", "refusal"), "headers": ("field",), "
 
 UNBUILT_FIELDS = {
     "security": "end-to-end objects are refused",
-    "from-name": "names are written into message/cpim only",
     "expires-at": "an expiry from XMPP is not read",
     "want": "requests for receipts are dropped",
     "report": "receipts are dropped",

@@ -54,6 +54,7 @@ class Envelope:
     received_at, expires_at: POSIX seconds; expires_at is None when the sender set no limit.
     thread: Call-ID or thread, the correlation that both sides share; empty when there is none.
     asked: IMDN dispositions that the sender wants to hear of (RFC 5438 section 6.4).
+    sender_name: what the sender calls himself, as `text.shown_name` lets it pass; empty where the recipient need not be told.
     origin: how it came, for errors about it; None for what the gateway says itself: its own failure is only logged (MSG-23).
     about: set in a failure message: the origin of the message that failed.
     volatile: never stored, replaced by newer, dropped under pressure (typing).
@@ -72,6 +73,7 @@ class Envelope:
     expires_at: float | None = None
     thread: str = ""
     asked: frozenset[str] = frozenset()
+    sender_name: str = ""
     origin: Origin | None = None
     about: Origin | None = None
     volatile: bool = False
@@ -85,6 +87,8 @@ class Envelope:
             fields.append(("Thread", self.thread))
         if self.asked:
             fields.append(("Asked", ",".join(sorted(self.asked))))
+        if self.sender_name:
+            fields.append(("Name", self.sender_name))
         if self.origin is not None:
             fields += _origin_fields("Origin", self.origin)
         if self.about is not None:
@@ -116,6 +120,7 @@ class Envelope:
                 expires_at=float(own["Expires"]) if "Expires" in own else None,
                 thread=own.get("Thread", ""),
                 asked=frozenset(own["Asked"].split(",")) if "Asked" in own else frozenset(),
+                sender_name=own.get("Name", ""),
                 origin=_read_origin(own, "Origin"),
                 about=_read_origin(own, "About"),
                 volatile="Volatile" in own,

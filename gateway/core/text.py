@@ -6,12 +6,18 @@ Every function gives its argument back untouched, and at once, when there is not
 from __future__ import annotations
 
 import re
+import unicodedata
+
+from .remember import remembered
 
 REPLACEMENT = "\ufffd"
 
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _LINE_WHITE = re.compile(r"[\t\n\r]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MOST_NAME = 128
+_NO_NAME = re.compile(r".*[@\ufe6b\uff20].*|[\d+*#()./ -]+", re.S)
+_JOINERS = "\u200c\u200d"
 
 
 def xml_text(s: str) -> str:
@@ -57,3 +63,20 @@ def one_line(s: str) -> str:
     if not s.isprintable():
         s = _CONTROL.sub(REPLACEMENT, _LINE_WHITE.sub(" ", s))
     return s.strip(" ")
+
+
+@remembered(2048)
+def shown_name(name: str) -> str:
+    """What somebody calls himself, as it may stand beside his address on the other side; empty for what may not (IMSG-14).
+
+    Nobody has verified it. So what reads like an address or a telephone number is no name, nor is what changes how the text around it is
+    shown (SEC-16), nor one over 128 characters: a piece of a name is another name. Control characters become what `one_line` makes of them.
+
+    >>> shown_name("Tomas\\tN."), shown_name("mira@xmpp.example"), shown_name("+1 555 0100"), shown_name("a\u202eb")
+    ('Tomas N.', '', '', '')
+    """
+    name = xml_text(one_line(name))
+    if len(name) > _MOST_NAME or _NO_NAME.fullmatch(name):
+        return ""
+    hides = not name.isprintable() and any(unicodedata.category(ch) in ("Cf", "Zl", "Zp") and ch not in _JOINERS for ch in name)
+    return "" if hides else name

@@ -16,6 +16,7 @@ from gateway.core.ports import Acceptance, Answered, Carrier, Keys, Parcel, Reco
 
 from . import report
 from .lane import Message
+from .nicknames import Nicknames
 from .spellings import Spellings
 
 REMEMBER_SECONDS = 600.0
@@ -33,15 +34,17 @@ class Intake:
         store: Store,
         queue_age_hours: float,
         spellings: Spellings,
+        nicknames: Nicknames,
         carrier_of: Callable[[Envelope], Carrier],
         ended: Callable[[Message, Outcome], None],
     ) -> None:
         self._store, self._queue_age, self._spellings = store, queue_age_hours * _HOUR_SECONDS, spellings
-        self._carrier_of, self._ended = carrier_of, ended
+        self._nicknames, self._carrier_of, self._ended = nicknames, carrier_of, ended
 
     def message(self, envelope: Envelope, keys: Keys | None = None, answered: Answered | None = None, forgets: int = 0) -> Message:
         """A message that is not kept yet. forgets: the key of the recollection that it uses up. Raises Refusal."""
         number = self._store.number()
+        envelope = self._nicknames.news(envelope)
         parcel = self._carrier_of(envelope).translate(envelope, number)
         record, received_at = envelope.to_cpim(), envelope.received_at
         expires_at = received_at + self._queue_age

@@ -21,6 +21,7 @@ from .intake import Intake
 from .keeper import Keeper
 from .lane import Message
 from .lanes import Lanes
+from .nicknames import Nicknames
 from .spellings import KIND as SPELLING
 from .spellings import Spellings
 
@@ -34,6 +35,7 @@ class Relay:
     dispatch: Dispatch
     _keeper: Keeper
     _intake: Intake
+    _nicknames: Nicknames
 
     def __init__(self, store: Store, limits: Limits, spellings: Spellings) -> None:
         self._store, self._limits, self._spellings = store, limits, spellings
@@ -47,7 +49,9 @@ class Relay:
         self._keeper = Keeper(self._store, self._kept, self._lost)
         self.lanes = Lanes(to_sip, to_xmpp, asyncio.get_running_loop().time)
         self.dispatch = Dispatch(self._store, self.lanes, self._keeper, self.counters, self._failure)
-        self._intake = Intake(self._store, self._limits.queue_age_hours, self._spellings, self.lanes.carrier_of, self.dispatch.fates.ended)
+        self._nicknames = Nicknames()
+        memories = (self._spellings, self._nicknames)
+        self._intake = Intake(self._store, self._limits.queue_age_hours, *memories, self.lanes.carrier_of, self.dispatch.fates.ended)
         for entry in entries:
             self._keeper.count(entry.seq, entry.octets)
         self.dispatch.start(entries)
@@ -141,6 +145,8 @@ class Relay:
             for fact in self._acceptance(message).recollections:
                 if fact.kind == SPELLING:
                     self._spellings.learn(fact.key, fact.facts)
+            if message.envelope:
+                self._nicknames.learn(message.envelope)
         self.counters["accepted"] += len(messages)
         for lane in self.lanes.take(messages):
             self.dispatch.pump(lane)

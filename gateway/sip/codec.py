@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Protocol
@@ -23,7 +23,7 @@ from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
-from gateway.core.text import crlf, one_line
+from gateway.core.text import crlf, one_line, shown_name
 from gateway.core.uri import Uri, sip_uri
 
 from . import grammar, writer
@@ -144,6 +144,7 @@ class SipCodec:
             recipient_device=parties.recipient_device,
             expires_at=expires_at,
             thread=_thread(request.call_id),
+            sender_name=_sender_name(request),
             origin=origin,
         )
 
@@ -231,6 +232,10 @@ class SipCodec:
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
         octets = self._request(ends, uri, gate, envelope, number, transport, extra, body)
         over = len(octets) - MOST_REQUEST_OCTETS
+        if over > 0 and envelope.sender_name:
+            # A name is not worth a refusal.
+            nameless = self._request(ends, uri, replace(envelope, sender_name=""), number, transport, extra, body)
+            octets = nameless if len(nameless) <= MOST_REQUEST_OCTETS else octets
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
             octets = self._request(ends, uri, gate, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
@@ -244,7 +249,7 @@ class SipCodec:
             "MESSAGE",
             request_uri,
             via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
-            from_=ends.from_,
+            from_=writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_,
             # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
             from_tag=self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ)),
             to=ends.to,
@@ -350,6 +355,14 @@ def stanza_id(request: Request) -> str:
         return branch[7:]
     parts = (request.from_.tag or "", request.call_id, str(request.cseq.number), request.via_values[0].decode("utf-8", "replace"))
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _sender_name(request: Request) -> str:
+    """What the sender calls himself in From; nothing where he asks for privacy of any kind (RFC 3323 section 4.2)."""
+    name = request.from_.display_name
+    if not name or ("privacy" in request.index and (request.header("privacy") or "").strip().lower() != "none"):
+        return ""
+    return shown_name(name)
 
 
 def _thread(call_id: str) -> str:

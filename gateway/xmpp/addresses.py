@@ -6,7 +6,7 @@ from gateway.core.cpim import CORE, CpimAddress, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri
 from gateway.core.ports import Names
-from gateway.core.text import one_line, xml_text
+from gateway.core.text import one_line, shown_name, xml_text
 from gateway.core.uri import Uri
 
 from . import stanza as xml
@@ -59,7 +59,7 @@ def _shown(value: str, names: Names) -> dict[str, str]:
         return {"desc": text} if text else {}
     if uri.host == _NOT_SHOWN:
         return {}  # RCS-05: it says "see the transport".
-    description = xml_text(person.name)
+    description = shown_name(person.name)
     if jid := _jid(uri, names):
         return {"jid": str(jid), "desc": description}
     return {"uri": uri.text, "desc": description} if uri.scheme in _EXTERNAL else {"desc": text}

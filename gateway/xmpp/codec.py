@@ -20,7 +20,7 @@ from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
 from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
-from gateway.core.text import one_line, xml_text
+from gateway.core.text import one_line, shown_name, xml_text
 from gateway.core.uri import Uri, sip_uri
 
 from . import stanza as xml
@@ -59,6 +59,7 @@ class XmppCodec:
         self._gateway_name, self._pager_type = settings.name, settings.xmpp.pager_type
         self._settings = settings
         self._shows_copies = tables.carries("cc", "xmpp")
+        self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
@@ -109,6 +110,8 @@ class XmppCodec:
         body = message.entity.text()
         if body:
             parts.append(f"<body>{xml.foreign(body)}</body>")
+        if envelope.sender_name and self._says_name:
+            parts.append(f"<nick xmlns='{xml.NICK}'>{xml.text(envelope.sender_name)}</nick>")
         if message.fields is None:  # What the gateway has composed itself names one person.
             parts.append(addresses(message, self._names, copies=self._shows_copies))
         written = written_at(message)
@@ -196,8 +199,14 @@ class XmppCodec:
             sender_device=parties.sender_device,
             recipient_device=parties.recipient_device,
             thread=_text(thread).strip() if thread is not None else "",
+            sender_name=self._name(stanza),
             origin=stanza_origin(stanza),
         )
+
+    def _name(self, stanza: Element) -> str:
+        """What the author calls himself in a `<nick/>` beside the body (IMSG-14)."""
+        nick = stanza.find(f"{{{xml.NICK}}}nick") if self._reads_name else None
+        return shown_name(_text(nick)) if nick is not None else ""
 
     @staticmethod
     def _sent_at(stanza: Element, now: float) -> float:

@@ -133,6 +133,19 @@ def test_explain_names_what_is_lost() -> None:
     assert ["Priority: urgent", "(not carried)"] in cells
 
 
+@pytest.mark.requirement("IMSG-14")
+def test_a_name_is_said_in_a_first_message() -> None:
+    """What the CSeq number does not show to be a later one is taken for it."""
+    for number in (b"0", b"1"):
+        stanza = printed(run("translate", stdin=REQUEST.replace(b"CSeq: 4 ", b"CSeq: %b " % number)))
+        assert stanza.endswith("<body>Ob treh.</body><nick xmlns='http://jabber.org/protocol/nick'>Tomas</nick></message>")
+    rows = explained(run("translate", "--explain", stdin=REQUEST.replace(b"CSeq: 4 ", b"CSeq: 1 ")))
+    assert ["display name of From: Tomas", "<nick/>: Tomas", "IMSG-14, XEP-09, ICPIM-10"] in [row[:3] for row in rows]
+    assert ["display name of From: Tomas", "(not carried)"] in [row[:2] for row in explained(run("translate", "--explain", E2))]
+    stanza = E1.read_bytes().replace(b"</message>", b"<nick xmlns='http://jabber.org/protocol/nick'>Mira L.</nick></message>")
+    assert 'From: "Mira L." <sip:mira@xmpp.example;gr=B%C3%BCro%20PC>;tag=' in printed(run("translate", stdin=stanza))
+
+
 def test_explain_names_all_whom_a_message_names() -> None:
     request = (VECTORS / "e12-request.sip").read_bytes()
     more = b"To: <im:tomas@sip.example>\r\ncc: <tel:+1555>\r\nDateTime"

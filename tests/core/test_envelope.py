@@ -94,6 +94,7 @@ ENVELOPES = st.builds(
     expires_at=st.none() | MOMENTS,
     thread=TEXT,
     asked=ASKED,
+    sender_name=TEXT,
     origin=ORIGINS,
     about=ORIGINS,
     volatile=st.booleans(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.text import crlf, has_control, lf, one_line, xml_text
+from gateway.core.text import crlf, has_control, lf, one_line, shown_name, xml_text
 
 FORBIDDEN = [chr(code) for code in (*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0xD800, 0xDFFF, 0xFFFE, 0xFFFF)]
 ALLOWED = ["\t", "\n", "\r", " ", "\x7f", "\x85", "\ud7ff", "\ue000", "\ufffd", "\U00010000", "\U0010ffff", "é"]
@@ -100,3 +100,42 @@ def test_every_control_character_is_seen(code: int) -> None:
 @pytest.mark.parametrize("text", ["", "plain", "zero\u200dwidth", "line\u2028separator", "\u00a0", "\ud800"])
 def test_what_only_does_not_print_is_no_control(text: str) -> None:
     assert not has_control(text)
+
+
+@pytest.mark.requirement("IMSG-14")
+@pytest.mark.parametrize(
+    "name",
+    ["Romeo", 'Romeo M\u00f6ntague, Jr. "R" <3', "\u30ed\u30df\u30aa", "Agent 7", "\U0001f469\u200d\U0001f680", "a\u00a0b", "x" * 128],
+)
+def test_a_name_is_shown_as_it_is(name: str) -> None:
+    assert shown_name(name) == name
+
+
+@pytest.mark.requirement("IMSG-14", "SEC-18")
+@pytest.mark.parametrize(("name", "shown"), [
+    ("a\r\nVia: x", "a Via: x"), (" \tRomeo\n", "Romeo"), ("a\x00b\x7fc\x85d", "a\ufffdb\ufffdc\ufffdd"),
+    ("a\ufffe\ud800", "a\ufffd\ufffd"),
+    ("", ""), ("\r\n", ""),
+])  # fmt: skip
+def test_control_characters_in_a_name(name: str, shown: str) -> None:
+    assert shown_name(name) == shown
+
+
+@pytest.mark.requirement("IMSG-14", "SEC-16")
+@pytest.mark.parametrize("name", [
+    "juliet@xmpp.example", "J (juliet@xmpp.example)", "juliet\uff20xmpp.example", "juliet\ufe6bxmpp.example", "@", "a\n@b",
+    "+1 (555) 010-0100", "101", "*98#", "\u0661\u0662\u0663",
+    "a\u202eb", "\u2066x", "x\u200f", "zero\u200bwidth", "\ufeffx", "a\u2028b", "a\u00adb", "tag\U000e0041",
+    "x" * 129, "x" * 100_000, "1" * 100_000,
+], ids=lambda name: ascii(name)[:20])  # fmt: skip
+def test_what_reads_as_something_else_is_no_name(name: str) -> None:
+    assert shown_name(name) == ""
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_name_that_is_shown_stays_and_harms_nothing(name: str) -> None:
+    shown = shown_name(name)
+    assert shown_name(shown) == shown
+    assert not has_control(shown)
+    assert xml_text(shown) == shown

@@ -25,6 +25,7 @@ READER = etree.XMLParser(resolve_entities=False, no_network=True, recover=False)
 CHARSETS = st.sampled_from(["UTF-8", "utf-8", "ISO-8859-1", "utf-16", "GB18030", "windows-1252", "koi8-r", "US-ASCII"])
 ONE_LINE = mixed('abé \t\x00\x01\x0b\x1f\x7f\x85\ufffe&"\\;,', ("]]>", "<x>", "%0d%0a", "&#13;"), max_size=8)
 HEADER_TEXTS = ONE_LINE | st.text(ANY, max_size=20).map(lambda text: re.sub("[\r\n]", "", text))
+NICK = "{http://jabber.org/protocol/nick}nick"
 FOLDS = st.sampled_from(["", "\r\n ", "\r\n\t  "])
 
 
@@ -99,7 +100,10 @@ def test_headers_cannot_become_markup(name: str, subject: str, thread: str, send
         # A control character may stand in a quoted string behind a backslash only (SEC-29).
         assert re.search("[\x00-\x08\x0a-\x1f\x7f]", name + subject)
         return
-    assert [each.tag for each in found] == ["thread", *(["subject"] if flat(subject.strip(" \t")) else []), "body"]
+    nick = found.findtext(NICK)
+    assert nick is None or nick == flat(for_xml(read.from_.display_name))
+    assert [each.tag for each in found] == [
+        "thread", *(["subject"] if flat(subject.strip(" \t")) else []), "body", *([NICK] if nick else [])]  # fmt: skip
     assert found.findtext("body") == "hi"
     assert (found.findtext("subject") or "") == flat(for_xml(subject.strip(" \t")))
     assert found.findtext("thread") == for_xml(f"<a>{thread}")

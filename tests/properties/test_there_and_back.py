@@ -14,6 +14,7 @@ from gateway.core.canonical import text_message, written_at
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.jid import Jid
 from gateway.core.ports import Peer
+from gateway.core.text import shown_name
 from gateway.sip import grammar
 from gateway.sip.codec import PLACE_OF_BRANCH, Draft
 from gateway.sip.message import Request, parse
@@ -37,9 +38,10 @@ class Said:
     language: str
     thread: str
     age: int
+    name: str = ""
 
 
-SAYINGS = st.builds(Said, TEXTS, SUBJECTS, LANGUAGES, THREADS.map(str.strip), AGES).filter(
+SAYINGS = st.builds(Said, TEXTS, SUBJECTS, LANGUAGES, THREADS.map(str.strip), AGES, TEXTS.map(shown_name)).filter(
     lambda said: bool(said.body) or bool(said.subjects and flat(said.subjects[0][0])))  # fmt: skip
 
 
@@ -47,7 +49,7 @@ def envelope(said: Said, sender: SipAddress | Jid, recipient: SipAddress | Jid, 
     message = text_message(sender, recipient, said.body, NOW - said.age, subjects=said.subjects, language=said.language)
     return Envelope(
         id=name, trace_id="trace", sender=sender, recipient=recipient, message=message, received_at=NOW, peer="test",
-        sender_device=ends[0], recipient_device=ends[1], thread=said.thread)  # fmt: skip
+        sender_device=ends[0], recipient_device=ends[1], thread=said.thread, sender_name=said.name)  # fmt: skip
 
 
 def over_sip(sent: Envelope) -> tuple[Request, Envelope | None]:
@@ -72,6 +74,7 @@ def test_over_sip(said: Said, sender: Jid, recipient: SipAddress, ends: tuple[st
     assert isinstance(back.recipient, Jid)
     assert THERE.directory.sip_of(back.recipient) == recipient.normal
     assert (back.sender_device, back.recipient_device) == ends
+    assert back.sender_name in (said.name, "")  # it makes way for a message that fills 1300 octets
     assert back.message.entity.text() == lines(said.body)
     first = flat(said.subjects[0][0]) if said.subjects else ""
     assert back.message.subjects == (((first, ""),) if first else ())
@@ -108,7 +111,7 @@ def test_over_xmpp(said: Said, sender: SipAddress, recipient: Jid, ends: tuple[s
     assert back is not None
     assert back.sender == HERE.directory.jid_of(sender)
     assert THERE.directory.jid_of(back.recipient) == recipient
-    assert (back.sender_device, back.recipient_device) == ends
+    assert (back.sender_device, back.recipient_device, back.sender_name) == (*ends, said.name)
     assert back.message.entity.text() == lines(for_xml(lines(said.body, "\n")))
     subjects = [(text, language) for subject, language in said.subjects if (text := flat(for_xml(subject)))]
     assert sorted(back.message.subjects) == sorted(subjects)

@@ -69,6 +69,31 @@ def test_subject_language_and_name_come_along() -> None:
     assert found.message.first("From") == '"Romeo, M." <im:romeo@sip.example>'
 
 
+@pytest.mark.requirement("IMSG-14")
+@pytest.mark.parametrize(("party", "name"), [
+    ('"Romeo, \\"M.\\""', 'Romeo, "M."'), ("Romeo M.", "Romeo M."), ('""', ""), ("", ""),
+    ('"a\\\tb"', "a b"), ('"a\\\x07b"', "a\ufffdb"), ('"juliet@xmpp.example"', ""), (f'"{"x" * 129}"', ""), ('"+1 555 0100"', ""),
+])  # fmt: skip
+def test_the_display_name_of_from_is_the_name_of_the_sender(party: str, name: str) -> None:
+    rows = {"from": f"{party} <sip:romeo@sip.example>;tag=1"}
+    assert envelope(request(**rows)).sender_name == name
+    assert envelope(request(body=CPIM % (b"", b"text/plain"), content_type="message/cpim", **rows)).sender_name == name
+
+
+@pytest.mark.requirement("ICPIM-20", "SEC-06")
+def test_a_formal_name_is_not_the_name_of_the_sender() -> None:
+    body = CPIM.replace(b"From: ", b"From: Juliet ") % (b"", b"text/plain")
+    assert envelope(request(body=body, content_type="message/cpim")).sender_name == ""
+
+
+@pytest.mark.requirement("IMSG-14")
+@pytest.mark.parametrize(
+    ("privacy", "name"), [("id", ""), ("user", ""), ("header;critical", ""), ("", ""), ("none", "Romeo"), (" None ", "Romeo")]
+)
+def test_who_asks_for_privacy_is_not_named(privacy: str, name: str) -> None:
+    assert envelope(request(privacy=privacy, **{"from": '"Romeo" <sip:romeo@sip.example>;tag=1'})).sender_name == name
+
+
 @pytest.mark.parametrize(
     ("charset", "octets", "text"),
     [("", "Midi ça va".encode(), "Midi ça va"), (";charset=ISO-8859-1", b"\xe7a", "ça"), (';charset="utf-8"', "ü".encode(), "ü"),
@@ -246,6 +271,29 @@ def test_a_message_has_at_most_1300_octets() -> None:
     with pytest.raises(Refusal) as refused:
         CODEC.write(letter("x" * (spare + 1)), 5)
     assert refused.value.key == "too-large-for-sip"
+
+
+@pytest.mark.requirement("IMSG-14", "SEC-19")
+@pytest.mark.parametrize(
+    ("name", "quoted"), [("Juliet", '"Juliet"'), ('J "the" C\\', '"J \\"the\\" C\\\\"'), ("<sip:x>;a=b,", '"<sip:x>;a=b,"'), ("", "")]
+)
+def test_the_name_of_the_sender_is_the_display_name_of_from(name: str, quoted: str) -> None:
+    plain, named = written(letter()), written(replace(letter(), sender_name=name))
+    tag = param(header(plain, "From"), "tag")
+    assert header(named, "From") == f"{quoted} <sip:juliet@xmpp.example;gr=balcony>;tag={tag}".lstrip()
+    assert parse(named).from_.display_name == name
+    assert named.replace(header(named, "From").encode(), header(plain, "From").encode()) == plain
+
+
+@pytest.mark.requirement("IMSG-14", "SIP-90")
+def test_a_name_makes_no_message_too_large() -> None:
+    """It is left out where the message has room for no more, and stays where a message may be large and is so without it."""
+    spare = 100 + 1300 - len(written(letter("x" * 100)))
+    for more, says_it in ((9, True), (8, False), (0, False)):
+        octets = written(replace(letter("x" * (spare - more)), sender_name="Juliet"))
+        assert (len(octets) <= 1300, b'From: "Juliet" <' in octets) == (True, says_it)
+    large = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    assert b'From: "Juliet" <' in written(replace(letter("x" * 2000), sender_name="Juliet"), by=large)
 
 
 @pytest.mark.requirement("SIP-90")

@@ -407,6 +407,55 @@ def test_the_author_is_who_was_let_in_not_who_message_cpim_names() -> None:
     assert (found.get("from"), found.get("to")) == ("tomas@sip.example", "mira@xmpp.example")
 
 
+# -- names -------------------------------------------------------------------------------------------------------------
+def nameless() -> XmppCodec:
+    """A codec whose table carries no names."""
+    fields = tuple(replace(row, to_xmpp=False, to_sip=False) if row.name == "from-name" else row for row in TABLES.fields)
+    return codec(tables=replace(TABLES, fields=fields))
+
+
+@pytest.mark.requirement("IMSG-14", "XEP-09", "SEC-20")
+def test_the_name_of_the_sender_is_a_nick() -> None:
+    found = written(sender_name="Tomas <T.> & 'co' ]]>")
+    assert [child.tag for child in found] == ["body", f"{{{xml.NICK}}}nick"]
+    assert found.findtext(f"{{{xml.NICK}}}nick") == "Tomas <T.> & 'co' ]]>"
+    assert [child.tag for child in parsed(nameless().write(envelope(sender_name="Tomas")))] == ["body"]
+
+
+@pytest.mark.requirement("ICPIM-20")
+def test_a_formal_name_is_no_nick() -> None:
+    message = CpimMessage.parse(b"From: Mira <im:tomas@sip.example>\r\n\r\nContent-Type: text/plain\r\n\r\nhi")
+    assert [child.tag for child in written(message=message)] == ["body"]
+    assert [child.tag for child in written(message=text_message(TOMAS, MIRA, "hi", NOW, sender_name="Tomas"))] == ["body"]
+
+
+@pytest.mark.requirement("IMSG-14", "SEC-18", "SEC-08")
+@pytest.mark.parametrize(("content", "name"), [
+    (f"<nick xmlns='{xml.NICK}'>Mira</nick>", "Mira"),
+    (f"<nick xmlns='{xml.NICK}'> Mira&#13;&#10;Via: <x xmlns='urn:x'>y</x> </nick>", "Mira Via: y"),
+    (f"<nick xmlns='{xml.NICK}'>One</nick><nick xmlns='{xml.NICK}'>Two</nick>", "One"),
+    (f"<nick xmlns='{xml.NICK}'>tomas@sip.example</nick>", ""),
+    (f"<nick xmlns='{xml.NICK}'>{'x' * 129}</nick>", ""),
+    (f"<nick xmlns='{xml.NICK}'/>", ""),
+    ("<nick>Mira</nick>", ""),
+    (f"<x xmlns='urn:x'><nick xmlns='{xml.NICK}'>Mira</nick></x>", ""),
+])  # fmt: skip
+def test_a_nick_is_the_name_of_its_author(content: str, name: str) -> None:
+    assert read_text(f"<body>x</body>{content}") == replace(read_text("<body>x</body>"), sender_name=name)
+
+
+def test_a_nick_alone_is_no_message() -> None:
+    assert read(f"<nick xmlns='{xml.NICK}'>Mira</nick>") is None
+
+
+def test_a_table_can_leave_nicks_behind() -> None:
+    stanza = fromstring(f"<message xmlns='{xml.COMPONENT}'><body>x</body><nick xmlns='{xml.NICK}'>Mira</nick></message>")
+    for each, name in ((CODEC, "Mira"), (nameless(), "")):
+        found = each.read(stanza, Parties(MIRA, TOMAS, "desk"), "xmpp:sip.example", "t1", NOW)
+        assert found is not None
+        assert found.sender_name == name
+
+
 @pytest.mark.requirement("ICPIM-25", "ICPIM-26")
 def test_other_headers_of_message_cpim_do_not_cross() -> None:
     message = cpim("NS: x <urn:x>", "x.Secret: s", "Require: From")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.tables import FieldRow, Tables
+from gateway.core.text import shown_name
 from gateway.relay.directory import Directory
 from gateway.sip.codec import PLACE_OF_BRANCH
 from gateway.sip.message import Response
@@ -15,6 +16,7 @@ from .tables import UNBUILT_FIELDS
 
 _ADDRESSES = ("from", "to")
 _DROPPED, _LATER, _ADDED, _TOLD = "(not carried)", "(not carried yet)", "(added by the gateway)", "(told in the text)"
+_ONCE = "(in the first message to somebody)"
 
 
 def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> list[dict[str, str]]:
@@ -26,6 +28,8 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
     before, after = fields_of(came), fields_of(became)
     if after.get("id") == PLACE_OF_BRANCH:
         after["id"] = "(a new branch for each try)"
+    if came.kind == SIP and shown_name(before.get("from-name", "")):
+        after.setdefault("from-name", _ONCE)
     rows = [
         {"field": row.name, "in": before.get(row.name, ""), "out": after.get(row.name, ""), "rule": row.rule, "source": row.source}
         | (_decided(directory, before[row.name]) if row.name in _ADDRESSES and row.name in before else {})

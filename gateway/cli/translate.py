@@ -68,8 +68,8 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     """Translate one message to the other side; needs no server and no network.
 
     FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Standard output gets exactly the octets
-    that the bridge would send. For a message that it would refuse, the exit code is 1 and standard error says with what. A display name
-    crosses with the first message to somebody: here, one whose CSeq is not above 1.
+    that the bridge would send in a conversation that goes on: the name that a SIP user goes by is told in its first message alone. For one
+    that it would refuse, the exit code is 1 and standard error says with what.
 
     \b
     Examples:
@@ -156,8 +156,8 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
     if request.method != "MESSAGE":
         raise Refusal("method-not-allowed", f"{request.method} is answered here and not translated")
     envelope = uas.message(request, known, _TRACE_ID, now)
-    # The bridge says a name in the first message to somebody; here, only the request itself tells whether there were others before it.
-    return replace(envelope, sender_name="") if envelope and request.cseq.number > 1 else envelope
+    # The bridge says a name in the first message to somebody (IMSG-14), and knows which that is.
+    return replace(envelope, sender_name="") if envelope else None
 
 
 def _from_response(parts: Translation, response: Response, now: float) -> Envelope | None:

@@ -234,7 +234,7 @@ class SipCodec:
         over = len(octets) - MOST_REQUEST_OCTETS
         if over > 0 and envelope.sender_name:
             # A name is not worth a refusal.
-            nameless = self._request(ends, uri, replace(envelope, sender_name=""), number, transport, extra, body)
+            nameless = self._request(ends, uri, gate, replace(envelope, sender_name=""), number, transport, extra, body)
             octets = nameless if len(nameless) <= MOST_REQUEST_OCTETS else octets
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).

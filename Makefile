@@ -32,7 +32,7 @@ test: $(READY) peers
 lint: $(READY)
 	$(VENV) -m ruff check --output-format concise gateway mappings tests
 	$(VENV) -m ruff format --check --quiet gateway mappings tests
-	$(VENV) -m mypy --strict gateway
+	$(VENV) -m mypy --strict gateway tests mappings
 
 fmt: $(READY)
 	$(VENV) -m ruff check --fix gateway mappings tests

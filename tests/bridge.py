@@ -14,7 +14,7 @@ async def talk(it: Bridge) -> None:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class Bridge:
 
 
 @contextmanager
-def bridge(work: Path, *, server: type[Prosody | Ejabberd] = Prosody, transport: str = "udp", **gateway: Any) -> Iterator[Bridge]:
+def bridge(work: Path, *, server: Callable[..., Prosody | Ejabberd] = Prosody, transport: str = "udp", **gateway: Any) -> Iterator[Bridge]:
     """Start the server and the gateway on free ports, and end both. `gateway` goes to Stoxgate(...)."""
     xmpp = server(work / "server", users=USERS, components={SIP_DOMAIN: SECRET})
     uas_port = free_port()

@@ -29,7 +29,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("gateway/core", "gateway/sip", "gateway/xmpp", "gateway/relay")
@@ -41,10 +40,13 @@ _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "var", "dist", "build"
 _SHORTEST, _LONGEST, _PATIENCE = 20.0, 1800.0, 3.0
 _MOST_MEMORY = 6 << 30
 
-_SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.In: ast.NotIn,
-    ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr,
+    ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_BOOLEANS: dict[type[ast.boolop], type[ast.boolop]] = {ast.And: ast.Or, ast.Or: ast.And}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr,
 }  # fmt: skip
 _TYPES = frozenset(("Callable", "Literal", "dict", "list", "tuple"))
 _CITATION = re.compile(r"(?:RFC|XML) [0-9]|[A-Z]+-[0-9]")
@@ -79,27 +81,28 @@ class Breaker(ast.NodeTransformer):
         self._spared = {id(each) for node in ast.walk(tree) for part in _spared(node, pragmas) for each in ast.walk(part)}
         self.tree = self.visit(tree)
 
-    def visit(self, node: Any) -> ast.AST:
+    def visit(self, node: ast.AST) -> ast.AST:
         if id(node) in self._spared:
             return node
-        for changed in _changes(node):
-            self.found.append(Mutant(self._path, len(self.found), node.lineno, ast.unparse(node), ast.unparse(changed)))
-            if self.found[-1].number == self._wanted:
-                return changed
+        if isinstance(node, ast.expr | ast.stmt):
+            for changed in _changes(node):
+                self.found.append(Mutant(self._path, len(self.found), node.lineno, ast.unparse(node), ast.unparse(changed)))
+                if self.found[-1].number == self._wanted:
+                    return changed
         return self.generic_visit(node)
 
 
-def _changes(node: ast.AST) -> Iterator[ast.AST]:
+def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:
     match node:
         case ast.Compare(left, ops, comparators):
             for at, op in enumerate(ops):
-                yield ast.Compare(left, [*ops[:at], _SWAPPED[type(op)](), *ops[at + 1 :]], comparators)
+                yield ast.Compare(left, [*ops[:at], _COMPARISONS[type(op)](), *ops[at + 1 :]], comparators)
         case ast.BoolOp(op, values):
-            yield ast.BoolOp(_SWAPPED[type(op)](), values)
+            yield ast.BoolOp(_BOOLEANS[type(op)](), values)
         case ast.UnaryOp(ast.Not(), operand):
             yield operand
-        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in _SWAPPED and not any(map(_is_text, ast.iter_child_nodes(node))):
-            yield type(node)(**dict(ast.iter_fields(node)) | {"op": _SWAPPED[type(op)]()})
+        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in _OPERATORS and not any(map(_is_text, ast.iter_child_nodes(node))):
+            yield type(node)(**dict(ast.iter_fields(node)) | {"op": _OPERATORS[type(op)]()})
         case ast.Constant(bool() as value):
             yield ast.Constant(not value)
         case ast.Constant(int() | float() as value):

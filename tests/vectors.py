@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +51,7 @@ def load(folder: Path) -> list[Case]:
     return found
 
 
-def cases() -> list[object]:
+def cases() -> Sequence[object]:
     """Every case of both folders as a pytest parameter; one that is skipped stands for the RFC files when they are not there."""
     rfc = load(RFC)
     missing = pytest.param(None, id="rfc4475-rfc5118", marks=pytest.mark.skip(reason=f"no RFC vectors in {RFC} (STOXGATE_RFC_VECTORS)"))

@@ -6,8 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -16,20 +15,24 @@ from gateway.admin.control import ControlSocket
 Records = Sequence[tuple[int, bytes]] | None
 
 
+def _not_asked(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("a message that is shown needs nothing else")
+
+
 class _Queue:
     """A relay whose store answers with `records`."""
+
+    queue = retry = drop = offer = staticmethod(_not_asked)
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def load(self, _seq: int, done: Callable[[Records], None]) -> None:
+    def load(self, seq: int, done: Callable[[Records], None]) -> None:
         asyncio.get_running_loop().call_soon(done, self._records)
 
 
 async def _show(folder: Path, records: Records) -> tuple[int, Any]:
-    control: Any = ControlSocket(
-        folder / "s", _Queue(records), lambda: {"ready": True}, lambda _text: None, lambda _key: SimpleNamespace(text="")  # type: ignore[arg-type]
-    )  # fmt: skip
+    control = ControlSocket(folder / "s", _Queue(records), lambda: {"ready": True}, _not_asked, _not_asked)
     await control.open()
     try:
         reader, writer = await asyncio.open_unix_connection(str(folder / "s"))

@@ -81,7 +81,7 @@ def test_it_says_the_same(
     wanted = {"from": str(alias.with_resource(ends[0])), "to": str(recipient.with_resource(ends[1])), "id": stanza_id(read)}
     if re.fullmatch("[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", language):
         wanted["{http://www.w3.org/XML/1998/namespace}lang"] = language
-    assert dict(found.attrib) == wanted
+    assert dict(found.items()) == wanted
 
 
 @pytest.mark.requirement("SEC-18", "SEC-20", "IMSG-09")

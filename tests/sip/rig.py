@@ -32,7 +32,7 @@ ALLOW = "MESSAGE, OPTIONS, CANCEL"
 
 
 def request(method: str = "MESSAGE", uri: str = JULIET, branch: str = "z9hG4bK-1", body: bytes = b"hello", **changes: str | None) -> bytes:
-    """A request of romeo's. changes: header rows by name with "_" for "-"; None leaves one out, a new name comes behind the others."""
+    """A request of romeo's. changes: header rows by name with "_" for "-", and `from_`; None leaves one out, a new name is added."""
     transport = changes.pop("transport", None) or "UDP"
     known: dict[str, str | None] = {
         "via": f"SIP/2.0/{transport} 127.0.0.1:5070;branch={branch};rport",
@@ -44,12 +44,12 @@ def request(method: str = "MESSAGE", uri: str = JULIET, branch: str = "z9hG4bK-1
         "content-type": "text/plain" if body else None,
         "content-length": str(len(body)),
     }
-    known |= {name.replace("_", "-"): value for name, value in changes.items()}
+    known |= {name.rstrip("_").replace("_", "-"): value for name, value in changes.items()}
     rows = "".join(f"{name}: {value}\r\n" for name, value in known.items() if value is not None)
     return f"{method} {uri} SIP/2.0\r\n{rows}\r\n".encode() + body
 
 
-def response(to: bytes, status: int = 200, reason: str = "OK", **changes: str) -> bytes:
+def response(to: bytes, status: int = 200, reason: str = "OK", /, **changes: str) -> bytes:
     """The answer of a peer to a request of ours. changes: as above, in place of what the request says."""
     wanted = {"via": "", "from": "", "to": "", "call-id": "", "cseq": ""} | {name.replace("_", "-"): text for name, text in changes.items()}
     rows = "".join(f"{name}: {text or header(to, name)}\r\n" for name, text in wanted.items())

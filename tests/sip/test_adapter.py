@@ -64,7 +64,7 @@ class Side:
     def __init__(self, config: Settings, sink: Notes, timers: Timers | None = None) -> None:
         self.config, self.sink = config, sink
         self.codec = codec(config)
-        self.adapter = SipAdapter(config, tables(), guard(config), self.codec, sink, SECRET, timers)  # type: ignore[arg-type]
+        self.adapter = SipAdapter(config, tables(), guard(config), self.codec, sink, SECRET, timers)
 
     def address(self, transport: str = "udp") -> tuple[str, int]:
         return "127.0.0.1", int(self.codec.sent_by[transport].rpartition(":")[2])

@@ -62,8 +62,7 @@ def test_a_text_becomes_an_envelope_with_all_that_its_answers_need() -> None:
 
 
 def test_subject_language_and_name_come_along() -> None:
-    names = {"from": '"Romeo, M." <sip:romeo@sip.example>;tag=1'}
-    found = envelope(request(subject=" Midi ", content_language="fr", **names))
+    found = envelope(request(subject=" Midi ", content_language="fr", from_='"Romeo, M." <sip:romeo@sip.example>;tag=1'))
     assert found.message.subjects == (("Midi", ""),)
     assert found.message.entity.header("Content-Language") == "fr"
     assert found.message.first("From") == '"Romeo, M." <im:romeo@sip.example>'
@@ -315,7 +314,7 @@ def test_what_is_long_is_not_remembered() -> None:
             text = f"{number:015000}"
             written(letter(subject=text), by=by)
             written(replace(letter(), sender_device=text[-300:]), by=by)
-            uas.message_key(read(request(**{"from": f"<sip:romeo@sip.example;x={text}>;tag=1"})))
+            uas.message_key(read(request(from_=f"<sip:romeo@sip.example;x={text}>;tag=1")))
             uri, via = f"sip:romeo@sip.example;x={text}", ("UDP", "gw.example", "z9hG4bK1")
             writer.request("MESSAGE", uri, via=via, from_=f"<{uri}>", from_tag="t", to=f"<{uri}>", call_id="c", cseq=1)
             writer.response(read(request()), 400, text, to_tag="t", extra=(("Warning", f'399 h "{text}"'),))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dns.asyncresolver
@@ -17,7 +18,8 @@ from gateway.core.uri import Uri
 from gateway.sip import locate
 from gateway.sip.locate import Locator, NotFoundError, Target, numeric
 
-Zone = dict[str, Any]
+Zone = dict[str, Sequence[Any] | Exception | type[Exception]]
+"""Rows or addresses by name; or what is raised."""
 
 
 class Answers:
@@ -32,23 +34,22 @@ class Answers:
     ) -> None:
         self.asked: list[str] = []
         self.now = 1000.0
-        self._zone = zone
-        monkeypatch.setattr(locate.time, "monotonic", lambda: self.now)
+        self._zone, self._monkeypatch = zone, monkeypatch
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.locator = Locator(families, ours)
         monkeypatch.setattr(self.locator._resolver, "resolve", self._resolve)
 
     def locate(self, uri: str) -> list[tuple[str, str, int]]:
         async def ask() -> tuple[Target, ...]:
-            loop = asyncio.get_running_loop()
-            loop.getaddrinfo = self._getaddrinfo  # type: ignore[method-assign]
+            self._monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self._getaddrinfo)
             return await self.locator.locate(Uri.parse(uri))
 
         return [(each.transport, each.host, each.port) for each in asyncio.run(ask())]
 
     async def _resolve(self, name: str, _kind: object) -> Any:
         self.asked.append(name)
-        found = self._zone.get(name, dns.resolver.NXDOMAIN())
-        if isinstance(found, Exception):
+        found = self._zone.get(name, dns.resolver.NXDOMAIN)
+        if not isinstance(found, Sequence):
             raise found
         rrset = dns.rrset.from_text(f"{name}.", found[0], "IN", "SRV", *found[1:])
 
@@ -62,7 +63,7 @@ class Answers:
     async def _getaddrinfo(self, host: str, _port: None, *, family: int, type: int) -> list[Any]:  # noqa: A002
         self.asked.append(host)
         found = self._zone.get(host, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-        if isinstance(found, Exception):
+        if not isinstance(found, Sequence):
             raise found
         kinds = [(socket.AF_INET6 if ":" in address else socket.AF_INET, address) for address in found]
         return [(kind, type, 17, "", (address, 0)) for kind, address in kinds if family in (socket.AF_UNSPEC, kind)]
@@ -142,7 +143,7 @@ def test_srv_decides_transport_port_and_order(answers: Answered) -> None:
 def test_without_srv_over_udp_tcp_is_asked_and_then_the_address(answers: Answered) -> None:
     it = answers({"_sip._tcp.hop.example": (60, "1 1 5075 a.example."), "a.example": ["192.0.2.1"]})
     assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]
-    plain = answers({"_sip._udp.hop.example": dns.resolver.NoAnswer(), "hop.example": ["192.0.2.7"]})
+    plain = answers({"_sip._udp.hop.example": dns.resolver.NoAnswer, "hop.example": ["192.0.2.7"]})
     assert plain.locate("sip:hop.example") == [("udp", "192.0.2.7", 5060)]
     assert plain.asked == ["_sip._udp.hop.example", "_sip._tcp.hop.example", "hop.example"]
 
@@ -158,7 +159,7 @@ def test_a_stated_transport_is_the_only_one_asked_for(answers: Answered) -> None
     [
         ({}, False),
         ({"hop.example": socket.gaierror(socket.EAI_AGAIN, "try again")}, True),
-        ({"_sip._udp.hop.example": dns.exception.Timeout()}, True),
+        ({"_sip._udp.hop.example": dns.exception.Timeout}, True),
         ({"_sip._udp.hop.example": (60, "0 0 0 .")}, False),
         ({"hop.example": UnicodeError("label too long")}, False),
     ],
@@ -201,7 +202,7 @@ def test_a_machine_without_name_servers_still_knows_numeric_hops(monkeypatch: py
         return made(configure=False)
 
     made = dns.asyncresolver.Resolver
-    monkeypatch.setattr(locate.dns.asyncresolver, "Resolver", resolver)
+    monkeypatch.setattr(dns.asyncresolver, "Resolver", resolver)
     locator = Locator()
     assert asyncio.run(locator.locate(Uri.parse("sip:192.0.2.7"))) == (Target("udp", "192.0.2.7", 5060),)
     with pytest.raises(NotFoundError) as fault:

@@ -54,7 +54,7 @@ def refused(data: bytes, peer: Peer = TRUSTED) -> Answer:
     ],
 )
 def test_the_device_is_read_inside_and_behind_the_brackets(from_: str, device: str) -> None:
-    sip = read(request(**{"from": from_}))
+    sip = read(request(from_=from_))
     envelope = UAS.message(sip, TRUSTED, "trace", NOW)
     assert envelope
     assert envelope.sender_device == device
@@ -74,7 +74,7 @@ def test_only_a_known_address_may_speak() -> None:
 @pytest.mark.parametrize("target", [JULIET, "sip:nobody@nowhere.example"])
 def test_the_sender_is_judged_before_anything_is_said_of_the_target(target: str) -> None:
     for sender in ("<sip:mira@xmpp.example>;tag=1", "<sip:mira@nowhere.example>;tag=1", "<tel:+1>;tag=1"):
-        assert refused(request(uri=target, **{"from": sender})).status == 403
+        assert refused(request(uri=target, from_=sender)).status == 403
     assert refused(request(uri=target), Peer("udp:127.0.0.2", frozenset(("other.example",)))).status == 403
 
 
@@ -264,7 +264,7 @@ def test_options_says_what_a_message_may_be_or_meets_what_it_would_meet() -> Non
     for change, key in (({"uri": "sip:nobody@nowhere.example"}, "target-unknown"), ({"uri": "tel:+1"}, "scheme-unsupported"),
                         ({"require": "x"}, "extension-required"), ({"uri": "sips:juliet@xmpp.example"}, "sips-not-allowed")):  # fmt: skip
         with pytest.raises(Refusal) as refusal:
-            UAS.options(read(request("OPTIONS", body=b"", **change)))  # type: ignore[arg-type]
+            UAS.options(read(request("OPTIONS", body=b"", **change)))
         assert refusal.value.key == key
 
 

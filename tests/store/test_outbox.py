@@ -8,11 +8,11 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,6 +24,7 @@ from tests.store.disk import Disk, disk
 
 NOW = 1_770_000_000.0
 KEYS = (11, 2**64 - 11)
+Item = TypeVar("Item")
 
 
 class Clock(SimpleNamespace):
@@ -65,7 +66,7 @@ class Running:
     async def commit(self, *kept: Acceptance, settled: tuple[int, ...] = (), settlements: tuple[Settlement, ...] = ()) -> Committed:
         return await _came(lambda done: self.outbox.commit(kept, settled, settlements, done))
 
-    async def load(self, *seqs: int) -> Any:
+    async def load(self, *seqs: int) -> Sequence[tuple[int, bytes]] | None:
         return await _came(lambda done: self.outbox.load(seqs, done))
 
     async def recall(self, kind: str, key: int) -> str:
@@ -75,8 +76,8 @@ class Running:
         return Acceptance(self.outbox.number(), "lane", b"record", NOW, NOW + 60, keys, memory, forgets)
 
 
-async def _came(start: Callable[[Callable[[Any], None]], None]) -> Any:
-    future = asyncio.get_running_loop().create_future()
+async def _came(start: Callable[[Callable[[Item], None]], None]) -> Item:
+    future: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
     start(future.set_result)
     return await asyncio.wait_for(future, 30)
 
@@ -123,18 +124,17 @@ def test_a_follow_up_is_kept_with_the_settlement(file: Path) -> None:
 
 
 def test_all_answers_come_on_the_loop(file: Path) -> None:
+    async def thread_of(ask: Callable[[Callable[[object], None]], None]) -> int:
+        return await _came(lambda done: ask(lambda _: done(threading.get_ident())))
+
     async def story(it: Running) -> None:
-        threads: list[int] = []
-        for ask in (
+        asks: tuple[Callable[[Callable[[object], None]], None], ...] = (
             lambda done: it.outbox.commit([it.message()], (), (), done),
             lambda done: it.outbox.load((1,), done),
             lambda done: it.outbox.recall("thread", 1, done),
             lambda done: it.outbox.recall("request", 1, done),
-        ):
-            future = asyncio.get_running_loop().create_future()
-            ask(lambda _, future=future: (threads.append(threading.get_ident()), future.set_result(None)))
-            await future
-        assert set(threads) == {threading.get_ident()}
+        )
+        assert {await thread_of(ask) for ask in asks} == {threading.get_ident()}
 
     run(file, story)
 

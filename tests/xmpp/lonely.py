@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from xml.etree.ElementTree import Element, XMLPullParser
 
 from gateway.core.envelope import Envelope
 from gateway.core.outcome import Outcome
-from gateway.core.ports import Answered, Delivery, Keys, Parcel, Trace
+from gateway.core.ports import Answered, Keys, Parcel, Trace
 from gateway.core.settings import Settings, SipSettings, XmppSettings
 from gateway.core.tables import read_tables
 from gateway.translation import translation
@@ -80,13 +80,15 @@ class Sent:
     def done(self, outcome: Outcome) -> None:
         self.outcome.set_result(outcome)
 
+    def moved(self, parcel: Parcel) -> None:
+        raise AssertionError("a component link knows one place only")
+
 
 def deliver(link: ComponentLink, seq: int, body: str = "hi") -> Sent:
     """Give the link a stanza from tomas to mira whose id is `seq`."""
     wire = f"<message from='tomas@{DOMAIN}' to='mira@xmpp.example' id='{seq}'><body>{body}</body></message>".encode()
     sent = Sent(seq, Parcel("lane", DOMAIN, wire, False, (str(seq), f"tomas@{DOMAIN}", "mira@xmpp.example")))
-    delivery: Delivery = sent
-    link.deliver(delivery)
+    link.deliver(sent)
     return sent
 
 
@@ -95,7 +97,7 @@ class Peer:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
-        self._parser: XMLPullParser = XMLPullParser(("start", "end"))
+        self._parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
         self._depth = 0
         self._whole: list[Element] = []
         self.header: Element | None = None
@@ -107,7 +109,7 @@ class Peer:
         if not data:
             raise ConnectionError("closed")
         self._parser.feed(data)
-        for kind, element in self._parser.read_events():
+        for kind, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
             self._depth += 1 if kind == "start" else -1
             if kind == "start" and self._depth == 1:
                 self.header = element

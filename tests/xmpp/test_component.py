@@ -15,7 +15,7 @@ from gateway.core.outcome import DELIVERED, LOST, Verdict
 from gateway.xmpp import component, fence
 from gateway.xmpp.component import ComponentCarrier
 from tests.peers.prosody import Prosody
-from tests.xmpp.lonely import DOMAIN, LIMIT, NS, SECRET, Peer, Relay, Server, deliver, link_to, lonely, soon
+from tests.xmpp.lonely import DOMAIN, LIMIT, NS, SECRET, Peer, Relay, Sent, Server, deliver, link_to, lonely, soon
 
 ERROR = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 
@@ -447,14 +447,15 @@ def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(l
 
     async def talk() -> None:
         async with lonely() as (link, relay, server):
-            waiting, ends = [1, 2, 3], {}
+            waiting = [1, 2, 3]
+            ends: dict[int, Verdict] = {}
             for _ in range(8):
                 peer = await server.peer()
                 await peer.accept()
                 while not link.up:
                     await relay.up()
                 while waiting:
-                    written = []
+                    written: list[Sent] = []
                     while waiting[len(written) :] and link.has_room():
                         written.append(deliver(link, waiting[len(written)]))
                     got = [(await peer.next()).get("id") for _ in written]
@@ -500,14 +501,14 @@ def test_a_server_that_does_not_read_is_not_written_to() -> None:
     async def talk() -> None:
         async with lonely() as (link, relay, server):
             peer = await joined(relay, server)
-            sent = []
+            sent: list[Sent] = []
             while link.has_room():
                 sent.append(deliver(link, len(sent) + 1, "x" * 100_000))
                 await asyncio.sleep(0)
             assert 1 < len(sent) < 1000
             while not relay.ups.empty():
                 relay.ups.get_nowait()
-            ids = []
+            ids: list[str | None] = []
             while len(ids) < len(sent):
                 element = await peer.next()
                 if element.tag == f"{NS}iq":

@@ -49,7 +49,7 @@ def covered(fence: Fence, iq: Element) -> list[int] | None:
 
 def broken(fence: Fence, *, blamed: bool) -> tuple[list[int], int | None]:
     lost, culprit = fence.broke(blamed=blamed)
-    return [each.seq for each in lost], culprit and culprit.seq
+    return [each.seq for each in lost], culprit.seq if culprit else None
 
 
 # -- what a ping covers ------------------------------------------------------------------------------------------------
@@ -134,7 +134,8 @@ def test_the_message_that_breaks_three_streams_alone_is_put_aside() -> None:
     fence.begin("ab", 0.0)
     fence.wrote(sent(1))
     assert covered(fence, pinged(fence)) == [1]
-    for expected in (([2], None), ([2], None), ([], 2)):
+    breaks: tuple[tuple[list[int], int | None], ...] = (([2], None), ([2], None), ([], 2))
+    for expected in breaks:
         assert fence.has_room
         fence.wrote(sent(2))
         assert not fence.has_room

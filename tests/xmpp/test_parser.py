@@ -176,7 +176,8 @@ def test_a_document_type_is_refused_before_it_means_anything(doctype: bytes) -> 
 def test_a_fault_is_raised_once_all_before_it_is_handed_out() -> None:
     parser = StreamParser()
     parser.feed(HEADER + b"<message/><message/><!-- -->")
-    events, seen = parser.read_events(), []
+    events = parser.read_events()
+    seen: list[str] = []
     with pytest.raises(StreamFault, match="restricted-xml: a comment is not allowed in a stream"):
         seen.extend(kind for kind, _ in events)
     assert seen == ["start", "start", "end", "start", "end"]

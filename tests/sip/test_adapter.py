@@ -26,8 +26,9 @@ from gateway.sip import hops as hops_module
 from gateway.sip import transport as transport_module
 from gateway.sip.adapter import SipAdapter
 from gateway.sip.flow import Flow
-from gateway.sip.locate import NotFoundError, Target
+from gateway.sip.locate import Locator, NotFoundError, Target
 from gateway.sip.transaction import Timers
+from gateway.sip.uas import Uas
 from tests.bridge import Bridge, bridge
 from tests.peers.wire import Inbox
 from tests.sip.rig import (
@@ -68,6 +69,11 @@ class Side:
 
     def address(self, transport: str = "udp") -> tuple[str, int]:
         return "127.0.0.1", int(self.codec.sent_by[transport].rpartition(":")[2])
+
+    def owes(self, romeo: Phone) -> bool:
+        """Whether a request of this phone waits for its answer."""
+        host, port = self.address()
+        return self.adapter.owes(Flow("udp", f"{host}:{port}", "127.0.0.1", romeo.port))
 
     def letter(self, number: int = 5, text: str = "hi", to: str = "romeo") -> Try:
         """A delivery of a message of juliet's."""
@@ -261,7 +267,6 @@ def test_a_refused_request_leaves_nothing_behind() -> None:
             assert status(await romeo.ask(it, request(branch="z9hG4bK-8"))) == 503
             it.sink.verdict = None
             assert it.sink.ages == {}
-            assert it.adapter._offered == set()
             assert status(await romeo.ask(it, request(branch="z9hG4bK-9"))) == 202
 
     run(talk)
@@ -286,7 +291,7 @@ def test_a_branch_that_is_no_token_is_answered_and_the_message_may_come_again(ma
         async with both() as (it, romeo):
             via = f'SIP/2.0/UDP 127.0.0.1:5070;rport;branch="z9hG4bKab{mark}"'
             assert (await romeo.ask(it, request(via=via))).startswith(b"SIP/2.0 400 Bad Via branch\r\n")
-            assert it.adapter._endpoint._pending == {}
+            assert not it.owes(romeo)
             assert status(await romeo.ask(it, request())) == 202
 
     run(talk)
@@ -303,10 +308,9 @@ def test_a_defect_of_ours_is_answered_with_500_and_leaves_nothing_behind(monkeyp
                 change.setattr(it.sink, "offer", broken)
                 first = await romeo.ask(it, request())
                 assert first.startswith(b"SIP/2.0 500 Server Internal Error\r\n")
-                change.setattr(it.adapter, "_refuse", broken)
+                change.setattr(Uas, "refused", broken)
                 assert status(await romeo.ask(it, request(branch="z9hG4bK-2", max_forwards="0"))) == 500
-            assert it.adapter._endpoint._pending == {}
-            assert it.adapter._offered == set()
+            assert not it.owes(romeo)
             assert await romeo.ask(it, request()) == first
             assert status(await romeo.ask(it, request(branch="z9hG4bK-3"))) == 202
 
@@ -478,11 +482,12 @@ def test_after_the_sender_has_given_up_nothing_is_said() -> None:
         async with both(sink=Notes(waits=True), timers=QUICK) as (it, romeo):
             romeo.transport.sendto(request(), it.address())
             await until(lambda: it.sink.open)
+            assert it.owes(romeo)
             await asyncio.sleep(QUICK.timeout + 0.05)
             it.sink.decide(it.sink.open[0])
             await asyncio.sleep(0.05)
             assert romeo.came.waiting == []
-            assert it.adapter._endpoint._pending == {}
+            assert not it.owes(romeo)
 
     run(talk)
 
@@ -505,7 +510,7 @@ def test_no_request_however_odd_makes_it_raise_or_keeps_state() -> None:
                 answer = await romeo.ask(it, request(method, uri=uri, branch=f"z9hG4bK-{number}", **change))  # type: ignore[arg-type]
                 assert status(answer) in range(200, 600)
             assert errors == []
-            assert it.adapter._endpoint._pending == {}
+            assert not it.owes(romeo)
 
     run(talk)
 
@@ -685,7 +690,7 @@ def dead_port(kind: int) -> int:
 
 @pytest.mark.requirement("TXN-24", "ERR-16")
 @pytest.mark.parametrize(("transport", "kind"), [("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)])
-def test_a_dead_hop_is_known_at_once(transport: str, kind: int) -> None:
+def test_a_dead_hop_is_known_at_once(monkeypatch: pytest.MonkeyPatch, transport: str, kind: int) -> None:
     async def talk() -> None:
         rule = RouteRule("*", f"sip:127.0.0.1:{dead_port(kind)};transport={transport}")
         async with side(settings(rule)) as it:
@@ -697,7 +702,8 @@ def test_a_dead_hop_is_known_at_once(transport: str, kind: int) -> None:
             # An earlier copy may have arrived, wherever this one did not.
             outcome = await ended(it.send(repeat=True), 1)
             assert (outcome.verdict, outcome.status) == (Verdict.UNKNOWN, 408)
-            assert len(it.adapter._endpoint.clients) == 0
+            monkeypatch.setattr(adapter_module, "MOST_PENDING", 1)
+            assert it.adapter.ready("sip:another.example", retry=False)  # nothing is pending
 
     run(talk)
 
@@ -817,7 +823,7 @@ def test_a_named_hop_is_located_once_for_all_that_waits(monkeypatch: pytest.Monk
                 await asyncio.sleep(0.01)
                 return (Target("udp", "127.0.0.1", romeo.port),)
 
-            monkeypatch.setattr(it.adapter._locator, "locate", locate)
+            monkeypatch.setattr(Locator, "locate", staticmethod(locate))
             tries = [it.send(number, to=f"r{number}") for number in range(3)]
             for _ in tries:
                 romeo.reply(response(await romeo.came.next(LIMIT)))
@@ -835,7 +841,7 @@ def test_a_hop_that_is_not_found(monkeypatch: pytest.MonkeyPatch, temporary: boo
 
     async def talk() -> None:
         async with side(settings(RouteRule("*", "sip:hop.example"))) as it:
-            monkeypatch.setattr(it.adapter._locator, "locate", locate)
+            monkeypatch.setattr(Locator, "locate", staticmethod(locate))
             outcome = await ended(it.send())
             assert (outcome.verdict, outcome.status) == (verdict, code)
 
@@ -864,7 +870,7 @@ def test_who_finds_no_room_behind_a_lookup_is_told_when_it_is_over(monkeypatch: 
                 await asyncio.sleep(0.01)
                 return (Target("udp", "127.0.0.1", romeo.port),)
 
-            monkeypatch.setattr(it.adapter._locator, "locate", cannot_look_up(error) if error else locate)
+            monkeypatch.setattr(Locator, "locate", staticmethod(cannot_look_up(error) if error else locate))
             tries = [it.send(number, to=f"r{number}") for number in range(2)]
             gate = tries[0].parcel.gate
             assert it.adapter.ready("sip:another.example", retry=False)
@@ -883,7 +889,7 @@ def test_after_a_lookup_that_broke_off_the_hop_is_looked_up_again(monkeypatch: p
     async def talk() -> None:
         async with two_targets(monkeypatch) as (it, first, _):
             with monkeypatch.context() as change:
-                change.setattr(it.adapter._locator, "locate", cannot_look_up(OSError("too many open files")))
+                change.setattr(Locator, "locate", staticmethod(cannot_look_up(OSError("too many open files"))))
                 outcome = await ended(it.send())
                 assert (outcome.verdict, outcome.status) == (Verdict.LATER, 408)
             delivery = it.send(6)
@@ -924,7 +930,7 @@ async def two_targets(monkeypatch: pytest.MonkeyPatch, timers: Timers | None = N
         async def locate(_uri: object) -> tuple[Target, ...]:
             return tuple(Target("udp", "127.0.0.1", each.port) for each in (first, second))
 
-        monkeypatch.setattr(it.adapter._locator, "locate", locate)
+        monkeypatch.setattr(Locator, "locate", staticmethod(locate))
         yield it, first, second
 
 
@@ -1018,7 +1024,7 @@ def test_a_target_that_answers_again_is_no_longer_tried_last(monkeypatch: pytest
                 async def locate(_uri: object) -> tuple[Target, ...]:
                     return (Target("udp", "127.0.0.1", first.port),)
 
-                alone.setattr(it.adapter._locator, "locate", locate)
+                alone.setattr(Locator, "locate", staticmethod(locate))
                 await ended(it.send())
                 await answered(it.send(6), first)
             await answered(it.send(7), first)

@@ -13,7 +13,7 @@ from gateway.core.errors import Refusal
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
-from gateway.sip.locate import NotFoundError, Target
+from gateway.sip.locate import Locator, NotFoundError, Target
 from gateway.sip.redirect import TOO_LONG, Place, Trail
 from tests.peers.wire import Inbox
 from tests.sip.rig import Notes, header, headers, param, response, settings
@@ -339,7 +339,7 @@ def test_a_new_place_is_looked_up_as_any_other(monkeypatch: pytest.MonkeyPatch, 
                         raise NotFoundError("no address", temporary=False)
                     return (Target("udp", "127.0.0.1", second.port),)
 
-                monkeypatch.setattr(it.adapter._locator, "locate", locate)
+                monkeypatch.setattr(Locator, "locate", staticmethod(locate))
                 delivery = it.send()
                 await redirected(first, "<sip:romeo@second.example;transport=tcp>, <sip:b@sip.example>;q=0.5")
                 there = second if found else first

@@ -222,7 +222,7 @@ def test_the_first_check_that_fails_answers() -> None:
 # -- answers --------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-92")
 def test_every_warning_is_well_formed_and_names_only_the_gateway() -> None:
-    rows = tables()._refusal.values()
+    rows = tables().refusals
     assert sum(bool(row.warning) for row in rows) > 10
     for row in rows:
         warnings = [value for name, value in UAS.refused(Refusal(row.key)).extra if name == "Warning"]
@@ -250,7 +250,7 @@ def test_503_always_says_when_to_come_again(key: str) -> None:
 
 @pytest.mark.requirement("SIP-91")
 def test_no_refusal_of_a_request_is_6xx_or_408() -> None:
-    statuses = {row.sip for row in tables()._refusal.values()}
+    statuses = {row.sip for row in tables().refusals}
     assert statuses
     assert all(400 <= status < 600 and status != 408 for status in statuses)
 

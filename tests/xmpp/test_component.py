@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 from gateway.core.errors import Refusal
 from gateway.core.outcome import DELIVERED, LOST, Verdict
 from gateway.xmpp import component, fence
+from gateway.xmpp.codec import XmppCodec
 from gateway.xmpp.component import ComponentCarrier
 from tests.peers.prosody import Prosody
 from tests.xmpp.lonely import DOMAIN, LIMIT, NS, SECRET, Peer, Relay, Sent, Server, deliver, link_to, lonely, soon
+from tests.xmpp.test_codec import codec
 
 ERROR = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 
@@ -738,7 +740,7 @@ def test_a_stanza_that_fails_here_is_refused_and_the_next_is_taken(
     async def talk() -> None:
         async with lonely() as (link, relay, server):
             peer = await joined(relay, server)
-            for number, (target, name) in enumerate(((relay, "offer"), (link._codec, "read"), (relay, "failed_later")), 1):
+            for number, (target, name) in enumerate(((relay, "offer"), (XmppCodec, "read"), (relay, "failed_later")), 1):
                 with monkeypatch.context() as patch:
                     patch.setattr(target, name, fails)
                     kind = "error" if name == "failed_later" else "chat"
@@ -764,7 +766,7 @@ def test_an_answer_that_fails_here_is_not_the_fault_of_the_relay(logged: list[di
             relay.patient = True
             peer.write(message("x"))
             _, answered = await soon(relay.offers.get())
-            monkeypatch.setattr(link._codec, "refusal", fails)
+            monkeypatch.setattr(XmppCodec, "refusal", fails)
             answered(Refusal("queue-full"))
             assert link._uncommitted == 0
 
@@ -882,7 +884,7 @@ def test_a_real_server(tmp_path: Path, logged: list[dict[str, object]]) -> None:
 def test_a_carrier_knows_its_links_by_their_domain() -> None:
     async def talk() -> None:
         async with lonely() as (link, relay, server):
-            carrier = ComponentCarrier(link._codec)
+            carrier = ComponentCarrier(codec())
             carrier.links[DOMAIN] = link
             assert not carrier.ready(DOMAIN, retry=False)
             await joined(relay, server)

@@ -179,11 +179,17 @@ def test_of_several_that_break_streams_in_turn_each_is_put_aside() -> None:
 
 def test_what_broke_a_stream_and_never_came_again_is_forgotten() -> None:
     fence = begun()
-    for seq in range(1000):
+
+    def breaks(seq: int) -> tuple[list[int], int | None]:
         fence.begin("ab", 0.0)
         fence.wrote(sent(seq))
-        assert broken(fence, blamed=True) == ([seq], None)
-    assert len(fence._breaks) <= 16
+        return broken(fence, blamed=True)
+
+    for seq in range(1000):
+        assert breaks(seq) == ([seq], None)
+    # Those of the last 16 need two more.
+    assert [breaks(984), breaks(984)] == [([984], None), ([], 984)]
+    assert [breaks(983), breaks(983), breaks(983)] == [([983], None), ([983], None), ([], 983)]
 
 
 @pytest.mark.requirement("REL-18")
@@ -288,9 +294,11 @@ def test_pings_that_are_not_back_are_bounded_and_the_first_and_the_last_still_co
         fence.count_from(5.0 * number)
         last = pinged(fence, 5.0 * number)
     assert len(fence._pings) <= 16
+    fence.heard(5005.0)
+    assert fence.step(5005.0) is Step.PING
     assert covered(fence, first) == [1]
     assert covered(fence, last) == [2]
-    assert not fence._pings
+    assert fence.step(5005.0) is Step.WAIT  # none is outstanding
 
 
 # -- whatever comes ----------------------------------------------------------------------------------------------------

@@ -74,9 +74,9 @@ def test_subject_language_and_name_come_along() -> None:
     ('"a\\\tb"', "a b"), ('"a\\\x07b"', "a\ufffdb"), ('"juliet@xmpp.example"', ""), (f'"{"x" * 129}"', ""), ('"+1 555 0100"', ""),
 ])  # fmt: skip
 def test_the_display_name_of_from_is_the_name_of_the_sender(party: str, name: str) -> None:
-    rows = {"from": f"{party} <sip:romeo@sip.example>;tag=1"}
-    assert envelope(request(**rows)).sender_name == name
-    assert envelope(request(body=CPIM % (b"", b"text/plain"), content_type="message/cpim", **rows)).sender_name == name
+    romeo = f"{party} <sip:romeo@sip.example>;tag=1"
+    assert envelope(request(from_=romeo)).sender_name == name
+    assert envelope(request(body=CPIM % (b"", b"text/plain"), content_type="message/cpim", from_=romeo)).sender_name == name
 
 
 @pytest.mark.requirement("ICPIM-20", "SEC-06")
@@ -90,7 +90,7 @@ def test_a_formal_name_is_not_the_name_of_the_sender() -> None:
     ("privacy", "name"), [("id", ""), ("user", ""), ("header;critical", ""), ("", ""), ("none", "Romeo"), (" None ", "Romeo")]
 )
 def test_who_asks_for_privacy_is_not_named(privacy: str, name: str) -> None:
-    assert envelope(request(privacy=privacy, **{"from": '"Romeo" <sip:romeo@sip.example>;tag=1'})).sender_name == name
+    assert envelope(request(privacy=privacy, from_='"Romeo" <sip:romeo@sip.example>;tag=1')).sender_name == name
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def report(user: str = "Romeo", device: str = "", reason: str = "no such\r\nuser
 @pytest.mark.parametrize("more", ["", ":5070;maddr=192.0.2.9;transport=tcp;lr;x=1", ";method=INVITE?Route=%3Csip:evil%3E"])
 @pytest.mark.parametrize("user", ["sip:Romeo", "sips:Romeo", "sip:Romeo:hush"])
 def test_a_report_comes_from_the_gateway_goes_to_the_address_of_the_sender_and_says_what_failed(user: str, more: str) -> None:
-    sip = read(request(**{"from": f"<{user}@sip.example{more}>;tag=1"}))
+    sip = read(request(from_=f"<{user}@sip.example{more}>;tag=1"))
     came = envelope(sip, guard(settings()).from_sip(Peer("phone"), sip.from_.uri, sip.request_uri))
     told = failure(came, Outcome(Verdict.FAILED, 404, "no such user"), "trace-2", NOW)
     assert told

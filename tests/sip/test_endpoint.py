@@ -500,7 +500,7 @@ def test_a_stream_on_which_nothing_came_since_the_request_is_given_up_with_all_t
         element.heard[OTHER_HOP] = 1000.1
     element.run(20)
     outgoing(element, "second", HOP)
-    assert element.let_go == element.ended == []
+    assert (element.let_go, element.ended) == ([], [])
     element.run(100)
     assert element.let_go == [(32.0, HOP, ["second"])]
     assert element.ended == [("first", None), ("elsewhere", None)]

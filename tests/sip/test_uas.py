@@ -303,7 +303,7 @@ NUMBERS = Uas(guard(CONFIG, TABLES), codec(CONFIG, having=TABLES), TABLES, CONFI
 @pytest.mark.requirement("SIP-58", "ADDR-30")
 @pytest.mark.parametrize(("uri", "to"), [("tel:+1-555-123-0001", f"<{JULIET}>"), ("sip:gw.example", "<tel:+1-555-123-0001>")])
 def test_a_number_of_the_xmpp_side_is_written_to_by_its_tel_uri(uri: str, to: str) -> None:
-    envelope = NUMBERS.message(read(request(uri=uri, to=to, **{"from": "<tel:+1-201-555-0123>;tag=1;gr=x"})), TRUSTED, "trace", NOW)
+    envelope = NUMBERS.message(read(request(uri=uri, to=to, from_="<tel:+1-201-555-0123>;tag=1;gr=x")), TRUSTED, "trace", NOW)
     assert envelope
     assert (envelope.sender, envelope.recipient) == (SipAddress("+12015550123", "sip.example"), Jid("mira", "xmpp.example"))
     assert envelope.origin is not None
@@ -326,7 +326,7 @@ def test_a_message_is_known_again_however_its_numbers_are_spelled() -> None:
         "sip:+1.555.123.0001@SIP.example;user=phone",
         "sip:+15551230001@sip.example",
     ]
-    keys = {NUMBERS.message_key(read(request(uri=uri, **{"from": f"<{uri.replace('0001', '0002')}>;tag=1"}))) for uri in spelled}
+    keys = {NUMBERS.message_key(read(request(uri=uri, from_=f"<{uri.replace('0001', '0002')}>;tag=1"))) for uri in spelled}
     assert len(keys) == 1
-    other = request(uri="tel:+15551230003", **{"from": "<tel:+15551230002>;tag=1"})
+    other = request(uri="tel:+15551230003", from_="<tel:+15551230002>;tag=1")
     assert NUMBERS.message_key(read(other)) not in keys

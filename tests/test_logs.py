@@ -128,6 +128,17 @@ def test_a_record_is_bounded(stream: type[io.StringIO], text: str) -> None:
         assert json.loads(line)["seq"] == 1
 
 
+# -- what is in it -----------------------------------------------------------------------------------------------------
+def test_a_try_that_failed_for_now_says_which_it_was_and_why(tmp_path: Path) -> None:
+    with capture_logs() as records, scene(tmp_path) as it:
+        it.offer("wherefore", ROMEO, JULIET)
+        it.answer(it.xmpp, Outcome(Verdict.LATER, 503, "Busy"))
+        it.move(6.1)
+        it.answer(it.xmpp, Outcome(Verdict.DELIVERED))
+    later, delivered = (record for record in records if record["event"] in ("later", "delivered"))
+    assert (later["tries"], later["status"], later["reason"], delivered["tries"]) == (1, 503, "Busy", 2)
+
+
 # -- what is never in it -----------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SEC-47", "QOS-39")
 def test_neither_the_text_nor_the_person_is_in_any_record(tmp_path: Path) -> None:

@@ -114,18 +114,18 @@ class Fates:
 
     def try_later(self, lane: Lane, message: Message, outcome: Outcome) -> None:
         """Let the lane wait, and begin again: at the first place, under a new number, unless this try may have arrived."""
-        message.attempts += 1
         message.status, message.reason = outcome.status, outcome.reason
         message.repeat = outcome.verdict is Verdict.UNKNOWN
         if not message.repeat:
             message.number, message.resumed = self._number(), False
             message.start_over()
         pause = min(outcome.retry_after or 0.0, MOST_DUE_SECONDS)
-        delay = backoff(message.attempts, pause, random.random())  # noqa: S311 - spreads load, hides nothing
+        delay = backoff(message.attempts + 1, pause, random.random())  # noqa: S311 - spreads load, hides nothing
+        log_fate("later", message, status=outcome.status, reason=outcome.reason, seconds=round(delay, 1))
+        message.attempts += 1
         lane.put_back(message)
         lane.due_at = self._clock() + delay
         self._counters["retried"] += 1
-        log_fate("later", message, status=outcome.status, seconds=round(delay, 1))
         self._keeper.postpone(Settlement(message.seq, time.time() + delay, message.number, message.attempts))
 
     # -- put aside, and back -------------------------------------------------------------------------------------------

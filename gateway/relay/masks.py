@@ -25,7 +25,7 @@ def masked(address: Address) -> str:
 
 
 def log_fate(event: str, message: Message, **more: object) -> None:
-    """One line a message that ended, or a try that did. ms: since it was received."""
+    """One line a message that ended, or a try that did. tries: with this one. ms: since it was received."""
     envelope = message.envelope
     assert envelope is not None  # it was read
     log.info(

@@ -11,6 +11,7 @@ import click
 
 from gateway.config import build, read, unbuilt, warnings
 from gateway.config.reader import folder_of
+from gateway.core.errors import ConfigFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.uri import Uri
@@ -36,9 +37,15 @@ def command(config: Path, as_json: bool, live: bool) -> None:
       stoxgate check -c conf/gateway.toml
       stoxgate check -c conf/gateway.toml --live
     """
-    readable(config)
-    document = read(config)
-    settings, tables = build(document, folder_of(config))
+    try:
+        readable(config)
+        document = read(config)
+        settings, tables = build(document, folder_of(config))
+    except ConfigFault as fault:
+        if as_json:
+            problem = {"file": fault.file, "key": fault.key, "note": fault.reason}
+            put_json({"file": str(config), "ok": False, "notes": [], "found": [], "problems": [problem]})
+        raise
     notes = [{"key": key, "note": f"has no effect yet: {what}"} for key, what in unbuilt(document.content)]
     notes += [{"key": key, "note": note} for key, note in warnings(settings)]
     found, problems = _live(settings) if live else ([], [])

@@ -37,6 +37,16 @@ def test_json() -> None:
     assert all(note.keys() == {"key", "note"} for note in found["notes"])
 
 
+def test_json_of_a_configuration_that_is_wrong(tmp_path: Path) -> None:
+    wrong = tmp_path / "gateway.toml"
+    wrong.write_text('[gateway]\nname = "gw.example.net"\nnane = 1\n')
+    done = run("check", "--json", "-c", wrong)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (2, False)
+    assert found["problems"] == [{"file": str(wrong), "key": "gateway.nane", "note": "unknown key; did you mean name?"}]
+    assert done.stderr.decode() == f"stoxgate: {wrong}:gateway.nane: unknown key; did you mean name?\n"
+
+
 @pytest.mark.requirement("SEC-05", "QOS-30")
 def test_what_is_not_safe_is_said(tmp_path: Path) -> None:
     config = written(tmp_path, outbound='outbound = "sip:px.sip.example"\ntrusted = ["0.0.0.0/0"]')

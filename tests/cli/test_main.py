@@ -94,7 +94,7 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     "words",
-    [("check",), ("check", "--json"), ("map", "x"), ("tables", "--json"), ("queue", "list"), ("send", "--from", "a", "--to", "b", "c")],
+    [("check",), ("map", "x"), ("map", "--json", "x"), ("tables", "--json"), ("queue", "list"), ("send", "--from", "a", "--to", "b", "c")],
     ids=" ".join,
 )
 def test_a_wrong_configuration_names_file_key_and_reason(

@@ -59,9 +59,9 @@ def _next_hop(value: object) -> str:
     try:
         uri = Uri.parse(line(value))
     except SyntaxFault as fault:
-        raise Misfit(f"{shown(value)}: {fault}") from None
+        raise Misfit(f"{shown(value)}: {fault}; write one as sip:127.0.0.1:5080") from None
     if uri.scheme not in ("sip", "sips"):
-        raise Misfit(f"{shown(value)} is no sip: or sips: URI")
+        raise Misfit(f"{shown(value)} is no sip: or sips: URI; write one as sip:127.0.0.1:5080")
     if uri.transport not in ("", *TRANSPORTS):
         raise Misfit(f"{shown(value)}: transport must be udp, tcp or tls")
     if uri.scheme == "sips" and uri.transport == "udp":

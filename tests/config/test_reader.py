@@ -327,8 +327,16 @@ MISTAKES = [
         f'{MINIMAL}[[route]]\ndomain = "*"\nnext_hop = "sip:h;transport=tcp"',
         "route[0].next_hop: is over tcp, but [sip] listen has no tcp: entry",
     ),
-    (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "tel:+1"', 'sip.outbound: "tel:+1" is no sip: or sips: URI'),
-    (SIP_DOMAINS, f'{SIP_DOMAINS}\noutbound = "127.0.0.1:5080"', 'sip.outbound: "127.0.0.1:5080": Bad URI (RFC 3261 section 19.1)'),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\noutbound = "tel:+1"',
+        'sip.outbound: "tel:+1" is no sip: or sips: URI; write one as sip:127.0.0.1:5080',
+    ),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\noutbound = "127.0.0.1:5080"',
+        'sip.outbound: "127.0.0.1:5080": Bad URI (RFC 3261 section 19.1); write one as sip:127.0.0.1:5080',
+    ),
     (
         SIP_DOMAINS,
         f'{SIP_DOMAINS}\noutbound = "sip:h;transport=sctp"',

@@ -107,7 +107,7 @@ class ControlSocket:
         if records is None:
             return _no(500, "the store cannot be read; the log says why")
         if not records:
-            return _nothing(request)
+            return _no(404, f"no message {_seq(request)}")
         if not records[0][1]:
             return _no(422, f"message {_seq(request)} is damaged: its checksum does not hold")
         return web.Response(body=records[0][1], content_type="message/cpim")
@@ -185,4 +185,4 @@ def _no(status: int, reason: str) -> web.Response:
 
 
 def _nothing(request: web.Request) -> web.Response:
-    return _no(404, f"no message {_seq(request)} that can be touched now")
+    return _no(404, f"message {_seq(request)} neither waits nor is parked")

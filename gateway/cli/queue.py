@@ -85,7 +85,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return str(row["seq"]), row["state"], str(row["attempts"]), due, str(row["octets"]), visible(row["lane"]), visible(answer)
 
 
-@command.command("show")
+@command.command("show", short_help="Print one message as it is kept.")
 @_seq_argument
 @config_option
 @json_option
@@ -111,7 +111,7 @@ def show(seq: int, config: Path, as_json: bool) -> None:
         put_octets(octets)
 
 
-@command.command("retry")
+@command.command("retry", short_help="Try a waiting or parked message now.")
 @_seq_argument
 @config_option
 @json_option

@@ -95,9 +95,9 @@ def test_health(it: Bridge) -> None:
         ("GET", "/send", 405, "Method Not Allowed"),
         ("GET", "/queue/1/retry", 405, "Method Not Allowed"),
         ("DELETE", "/queue/1", 405, "Method Not Allowed"),
-        ("GET", "/queue/999999999999999999", 404, "no message 999999999999999999 that can be touched now"),
-        ("POST", "/queue/999/retry", 404, "no message 999 that can be touched now"),
-        ("POST", "/queue/999/drop", 404, "no message 999 that can be touched now"),
+        ("GET", "/queue/999999999999999999", 404, "no message 999999999999999999"),
+        ("POST", "/queue/999/retry", 404, "message 999 neither waits nor is parked"),
+        ("POST", "/queue/999/drop", 404, "message 999 neither waits nor is parked"),
     ],
 )
 def test_a_wrong_method_or_path_has_a_reason(it: Bridge, method: str, path: str, status: int, reason: str) -> None:
@@ -195,7 +195,7 @@ def test_what_waits_for_a_next_hop_that_is_down_is_listed_shown_and_delivered_on
     while _rows(it, "s2"):
         assert time.monotonic() < deadline
     gone = _cli(it, "queue", "show", seq)
-    assert (gone.returncode, gone.stdout, gone.stderr.decode()) == (1, b"", f"stoxgate: no message {seq} that can be touched now\n")
+    assert (gone.returncode, gone.stdout, gone.stderr.decode()) == (1, b"", f"stoxgate: no message {seq}\n")
 
 
 def test_what_is_dropped_is_never_sent_and_the_rest_is(it: Bridge) -> None:

@@ -107,8 +107,14 @@ def _refused(as_json: bool, refusal: dict[str, Any]) -> None:
     if as_json:
         put_json({"refused": refusal})
         sys.exit(REFUSED)
-    rule = f" ({refusal.pop('rule')})" if "rule" in refusal else ""
-    end("refused: " + " ".join(str(value) for value in refusal.values() if value) + rule, REFUSED)
+    end(f"refused: {_in_words(refusal)}", REFUSED)
+
+
+def _in_words(refusal: dict[str, Any]) -> str:
+    rule = f" ({refusal['rule']})" if "rule" in refusal else ""
+    if XMPP in refusal:
+        return f"{refusal[XMPP]} ({refusal['type']}): {refusal['reason']}{rule}"
+    return f"{refusal[SIP] or ''} {refusal['reason']}{rule}".lstrip()
 
 
 def _refusal(parts: Translation, kind: str, fault: Refusal | SyntaxFault, *, explain: bool) -> dict[str, Any]:

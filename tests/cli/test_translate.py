@@ -91,7 +91,7 @@ def test_cpim_between_people_of_one_side_is_refused() -> None:
 
 
 def test_a_wrong_from_is_refused_for_what_it_was_said_to_be() -> None:
-    assert said(run("translate", "--from", "xmpp", E2), 1).startswith("refused: bad-request modify Bad stanza")
+    assert said(run("translate", "--from", "xmpp", E2), 1).startswith("refused: bad-request (modify): Bad stanza")
 
 
 # -- output --------------------------------------------------------------------------------------------------------------

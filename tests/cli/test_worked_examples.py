@@ -65,4 +65,4 @@ def test_a_response_that_is_no_error_becomes_no_stanza(status: str) -> None:
 
 def test_the_reason_of_a_refusal_without_json() -> None:
     assert said(stoxgate("translate", "e17-request.sip"), 1) == "refused: 480 Temporarily Unavailable: SIPS Not Allowed"
-    assert said(stoxgate("translate", "e8-stanza.xml"), 1) == "refused: policy-violation modify SIP MESSAGE limit is 1300 octets"
+    assert said(stoxgate("translate", "e8-stanza.xml"), 1) == "refused: policy-violation (modify): SIP MESSAGE limit is 1300 octets"

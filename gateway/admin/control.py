@@ -128,13 +128,20 @@ class ControlSocket:
         if not all(isinstance(value, str) for value in (sender, recipient, text)):
             return _no(400, "from, to and text must be strings")
         try:
-            envelope = _envelope(self._home_of(sender), self._home_of(recipient), text)
+            envelope = _envelope(self._found(sender), self._found(recipient), text)
         except (Refusal, SyntaxFault) as fault:
             return self._refused(fault)
         decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         self._relay.offer(envelope, _once(decided))
         refused = await decided
         return self._refused(refused) if refused else web.json_response({"trace_id": envelope.trace_id})
+
+    def _found(self, address: str) -> Address:
+        """Whose address that is. Raises Refusal; SyntaxFault, which names the address."""
+        try:
+            return self._home_of(address)
+        except SyntaxFault as fault:
+            raise SyntaxFault(f'"{address}": {fault}') from None
 
     def _refused(self, fault: Refusal | SyntaxFault) -> web.Response:
         return _no(422, (fault.detail or self._row_of(fault.key).text) if isinstance(fault, Refusal) else str(fault))

@@ -19,10 +19,11 @@ from gateway.core.errors import ConfigFault, GatewayError, Refusal, SyntaxFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 
-from .shown import visible
+from .shown import shortened
 
 REFUSED, MISUSED = 1, 2
 _MOST_INPUT = 1024 * 1024
+_MOST_SAID = 2000
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +66,7 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, allow_das
 # -- ending ------------------------------------------------------------------------------------------------------------
 def end(text: str, code: int) -> NoReturn:
     """One line on standard error, and the exit code."""
-    click.echo(f"stoxgate: {visible(text)}", err=True)
+    click.echo(f"stoxgate: {shortened(text, _MOST_SAID)}", err=True)
     sys.exit(code)
 
 

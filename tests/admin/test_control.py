@@ -152,8 +152,8 @@ def test_send_reaches_an_xmpp_user(it: Bridge) -> None:
     [
         ("sip:a@stoxgate.test", "sip:b@stoxgate.test", "a@stoxgate.test and b@stoxgate.test live on the same side"),
         ("sip:a@elsewhere.test", "u0@xmpp.test", "sip:a@elsewhere.test is nobody that is served here"),
-        ("u0@xmpp.test", "sip:b@[::1", "Bad SIP URI (RFC 3261 section 19.1.1)"),
-        ("u0@xmpp.test", "b@\x1b[2J", "Bad domain (RFC 1123 section 2.1)"),
+        ("u0@xmpp.test", "sip:b@[::1", '"sip:b@[::1": Bad SIP URI (RFC 3261 section 19.1.1)'),
+        ("u0@xmpp.test", "b@\x1b[2J", '"b@\\x1b[2J": Bad domain (RFC 1123 section 2.1)'),
     ],
 )
 def test_send_says_why_not(it: Bridge, sender: str, recipient: str, reason: str) -> None:

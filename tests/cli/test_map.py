@@ -99,5 +99,9 @@ def test_an_address_that_has_no_other_side_says_what_would_have_one(address: str
     assert line.endswith(f"; {SERVED}")
 
 
+def test_what_is_said_of_a_huge_address_is_no_longer_than_a_line_may_be() -> None:
+    assert len(said(run("map", f"{'a' * 100_000}@xmpp.example"), 1)) < 2100
+
+
 def test_an_address_is_needed() -> None:
     assert misused(run("map")) == "Missing argument 'ADDRESS'."

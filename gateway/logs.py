@@ -1,4 +1,4 @@
-"""How events are written: one JSON line each, or coloured lines on a terminal.
+"""How events are written: one JSON line each, or coloured lines on a terminal (plain ones where NO_COLOR is set).
 
 An info line a message is cheap only when lines leave many at a time: they are buffered and written ten times a second, and at once when
 something is wrong. A kill -9 loses the last tenth of a second of the log, never a message.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def configure(stream: TextIO = sys.stderr, *, verbose: bool = False) -> Lines:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _tamed,
-            structlog.dev.ConsoleRenderer(),
+            structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR")),
         ]
     else:
         processors = [structlog.processors.format_exc_info, _rendered]

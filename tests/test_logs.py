@@ -92,6 +92,14 @@ def test_a_line_is_a_json_object_that_says_when_how_bad_and_what() -> None:
     assert found == {"level": "info", "event": "delivered", "seq": 7, "sender": "~1a2b3c4d@sip.example"}
 
 
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_it_is_told_not_to(monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    line = written(Terminal(), lambda log: log.info("delivered", seq=7))
+    assert ("\x1b[" in line) is coloured
+    assert "delivered" in line
+
+
 def test_an_exception_is_in_the_same_line() -> None:
     def fail(log: structlog.stdlib.BoundLogger) -> None:
         try:

@@ -65,6 +65,7 @@ core-peers:
 # Under a lock, because two targets may be asked for at the same time; who comes second finds it done.
 $(READY): pyproject.toml requirements.lock tests/peers/environment.py
 	@flock pyproject.toml sh -euc 'if [ -e $@ ] && [ -z "$$(find $^ -newer $@)" ]; then exit; fi; \
+	    echo "Setting up .venv; this takes a minute or two, once." >&2; \
 	    $(PYTHON) tests/peers/environment.py .venv; $(PIP) setuptools; $(PIP) --no-build-isolation --editable ".[test]"; touch $@'
 
 clean:

@@ -44,6 +44,7 @@ Now it is your turn. Everything listens on 127.0.0.1 only.
   configuration  {config}
   log            {log}
   queue          .venv/bin/stoxgate queue list -c {config}
+  send           .venv/bin/stoxgate send -c {config} --from sip:{romeo} --to {juliet} hello
 
 Ctrl-C ends all of it and removes the folder."""
 

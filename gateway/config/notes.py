@@ -78,7 +78,7 @@ def _each_key(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str
 
 
 def warnings(settings: Settings) -> tuple[Note, ...]:
-    """What works and is not safe: links in clear beyond this machine (QOS-30, SEC-44), and trust in everybody (SEC-05)."""
+    """What works and is hardly meant: links in clear beyond this machine (QOS-30, SEC-44), trust in everybody or in nobody (SEC-05)."""
     return tuple(_warnings(settings))
 
 
@@ -89,6 +89,8 @@ def _warnings(settings: Settings) -> Iterator[Note]:
     for index, network in enumerate(settings.sip.trusted):
         if network.prefixlen == 0:
             yield f"sip.trusted[{index}]", f"{network} trusts every peer to say who it is (SEC-05)"
+    if not settings.sip.trusted and all(rule.match is None for rule in settings.peers):
+        yield "sip.trusted", "is empty, and no [[peer]] has a match: whatever SIP sends is refused (403)"
     if _is_plain(settings.sip.outbound):
         yield "sip.outbound", f"{settings.sip.outbound} is not encrypted; others on the way can read and change messages (QOS-30)"
     for index, route in enumerate(settings.routes):

@@ -140,3 +140,20 @@ def test_links_in_clear_beyond_this_machine_are_named(tmp_path: Path) -> None:
         ("route[1].next_hop", "sip:10.1.0.5 is not encrypted; others on the way can read and change messages (QOS-30)"),
         ("xmpp.server", "the link to 192.0.2.9 is not encrypted; the secret and all messages are in clear (SEC-44)"),
     )
+
+
+@pytest.mark.requirement("SEC-05")
+@pytest.mark.parametrize(
+    ("trusted", "peer", "said"),
+    [
+        ("", "", True),
+        ("", '[[peer]]\ntls = "proxy.example.net"\ndomains = ["example.net"]\n', True),
+        ("", '[[peer]]\nmatch = "10.1.0.0/16"\ndomains = ["example.net"]\n', False),
+        ('trusted = ["127.0.0.1/32"]', "", False),
+    ],
+)
+def test_a_sip_side_from_which_nobody_may_send_is_said(tmp_path: Path, trusted: str, peer: str, said: bool) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(MINIMAL.replace('trusted = ["127.0.0.1/32"]', trusted) + peer)
+    file.chmod(0o600)
+    assert ("sip.trusted" in dict(warnings(load(file)[0]))) is said

@@ -34,7 +34,7 @@ from . import stanza as xml
 from .codec import XmppCodec, domain_of, read_parties, stanza_origin
 from .fence import Fence, Step
 from .parser import Oversized, StreamParser
-from .stream import MOST_STANZA_OCTETS, StreamFault
+from .stream import MOST_STANZA_OCTETS, StreamFault, padded
 
 READ_BOUND_OCTETS = 262_144
 _MOST_UNSENT_OCTETS = 4 * 1024 * 1024
@@ -207,7 +207,7 @@ class ComponentLink(ComponentXMPP):
             outbox, self._outbox, self._outbox_octets = self._outbox, [], 0
             if self._fence.is_due:
                 outbox.append(self._fence.ping(self.loop.time()))
-            self.send_raw(b"".join(outbox))
+            self.send_raw(padded(b"".join(outbox)))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -263,7 +263,8 @@ class ComponentLink(ComponentXMPP):
             return
         step = self._fence.step(now)
         if step is Step.GIVE_UP:
-            self._reason = f"no answer for {fence.LIMIT_SECONDS:.0f} s"
+            # The server has taken the stream and may not bear one of the messages: silence upon it, too, is told by sending it alone.
+            self._reason, self._blamed = f"no answer for {fence.LIMIT_SECONDS:.0f} s", True
             self.abort()
         elif step is Step.PING:
             self._write(self._fence.ping(now))

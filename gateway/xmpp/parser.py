@@ -5,6 +5,9 @@ an entity, a comment, a processing instruction. A stanza that is too large or to
 `Oversized`: any user can write one, and the stream is everybody's. Once more than the bound of one has come, expat sees no more of it: a
 server may write megabytes where its user wrote kilobytes, and expat keeps what is not whole of a tag. `skip` finds its end, and behind that
 a new expat goes on, to which the header of the stream is repeated.
+
+A tag is fed when it is whole. An expat that has seen a part of one looks at it again only when as much again has come (since 2.6.0, and
+wherever the mend of CVE-2023-52425 was taken over), and a stanza would wait in it for the next one; not every Python can switch that off.
 """
 
 from __future__ import annotations
@@ -47,9 +50,11 @@ class StreamParser:
         self._stanza = Element("")
         self._skipping = False
         self._depth = 0
-        # Places in what this expat was fed; `_held` is the end of it: what is not whole yet.
+        # Places in what this expat was fed; `_held` is the end of it: what is not whole yet. Behind that comes `_tail`, a tag that is not
+        # fed yet, and does not end before `_looked`.
         self._fed = self._stanza_at = 0
         self._held: list[bytes] = []
+        self._tail, self._looked = b"", 0
         # XMPP is UTF-8 whatever the declaration says (RFC 6120 section 11.6).
         parser = self._parser = expat.ParserCreate("UTF-8", "}")
         parser.buffer_text = True
@@ -60,9 +65,6 @@ class StreamParser:
         parser.EntityDeclHandler = self._refuse("an entity declaration")
         parser.CommentHandler = self._refuse("a comment")
         parser.ProcessingInstructionHandler = self._refuse("a processing instruction")
-        if hasattr(parser, "SetReparseDeferralEnabled"):
-            # A whole stanza must not wait in expat for octets that come with the next one; its size is bounded here.
-            parser.SetReparseDeferralEnabled(False)
         if self._header:
             self._parse(self._header)
 
@@ -81,6 +83,7 @@ class StreamParser:
 
     def _parse(self, data: bytes) -> bytes:
         """Feed expat; returns what is to be skipped from its beginning: a stanza that is over the bound and not whole yet."""
+        data = self._whole(data)
         self._fed += len(data)
         self._held.append(data)
         self._parser.Parse(data, False)
@@ -91,16 +94,28 @@ class StreamParser:
             waiting = self._fed - (self._stanza_at if self._depth > 1 else self._parser.CurrentByteIndex)
         if waiting <= len(data):
             self._held = [data[-waiting:]] if waiting else []
-        return self._too_large() if waiting > MOST_STANZA_OCTETS else b""
+        return self._too_large() if waiting + len(self._tail) > MOST_STANZA_OCTETS else b""
+
+    def _whole(self, data: bytes) -> bytes:
+        """What may be fed now: all but a tag at the end that is not whole. No tag has a `<` in it, so the last one begins the last tag."""
+        octets = self._tail + data
+        at = octets.rfind(b"<")
+        if at >= 0:
+            end, is_whole = tag_end(octets, self._looked if self._tail and not at else at + 1)
+            if not is_whole:
+                self._tail, self._looked = octets[at:], end - at
+                return octets[:at]
+        self._tail = b""
+        return octets
 
     def _read_header(self) -> bytes:
         octets = b"".join(self._held)
-        return octets[: tag_end(octets, self._root_at)]
+        return octets[: tag_end(octets, self._root_at + 1)[0]]
 
     def _too_large(self) -> bytes:
         if self._root is None:
             raise StreamFault("policy-violation", "the stream header is too large")
-        octets = b"".join(self._held)
+        octets = b"".join((*self._held, self._tail))
         if not octets.startswith(b"<"):
             raise ill_formed("something endless between two stanzas")
         self._skipper = Skipper()

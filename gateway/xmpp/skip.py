@@ -207,8 +207,13 @@ class _Head:
         return _NOBODY if self.too_much or b":" in kept.split(maxsplit=1)[0] else kept + b"/>"
 
 
-def tag_end(octets: bytes, at: int) -> int:
-    """Where the tag ends that begins at `at` and is known to be whole and well-formed."""
-    while (found := _IN_TAG.search(octets, at + 1)) and found[0] != b">":
-        at = octets.index(found[0], found.end())
-    return found.end() if found else len(octets)
+def tag_end(octets: bytes, at: int) -> tuple[int, bool]:
+    """Where the tag ends that `at` is in, outside its values, and True; or False and where to go on when more has come."""
+    while found := _IN_TAG.search(octets, at):
+        if found[0] == b">":
+            return found.end(), True
+        end = octets.find(found[0], found.end())
+        if end < 0:
+            return found.start(), False
+        at = end + 1
+    return len(octets), False

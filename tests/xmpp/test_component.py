@@ -479,6 +479,21 @@ def test_a_stanza_on_which_the_server_ends_the_stream_three_times_is_put_aside(l
     assert len(reasons(logged)) == 4
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.requirement("REL-18")
+def test_a_stanza_upon_which_three_streams_fall_silent_is_put_aside() -> None:
+    async def talk() -> None:
+        async with lonely() as (link, _, server):
+            outcomes = []
+            for _ in range(3):
+                await (await server.peer()).accept()
+                await until(lambda: link.up and link.has_room())
+                outcomes.append((await soon(deliver(link, 1).outcome)).verdict)
+            assert outcomes == [Verdict.LOST, Verdict.LOST, Verdict.POISON]
+
+    asyncio.run(talk())
+
+
 @pytest.mark.requirement("REL-18")
 @pytest.mark.parametrize("condition", ["system-shutdown", "conflict"])
 def test_a_server_that_has_other_reasons_blames_no_message(condition: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
 import pytest
@@ -14,11 +18,13 @@ from hypothesis import strategies as st
 from gateway.xmpp.parser import Oversized, StreamParser
 from gateway.xmpp.stream import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault
 from tests.cost import LINEAR, growth, seconds
+from tests.peers.programs import tree_of
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
     b"from='sip.example' id='s1'>"
 )
+ROOT = Path(__file__).parents[2]
 MESSAGE = "{jabber:component:accept}message"
 TALK = (
     HEADER
@@ -124,6 +130,29 @@ def test_a_stanza_comes_with_its_last_octet() -> None:
     assert [kind for kind, _ in parser.read_events()] == ["start"]
     parser.feed(b">")
     assert [kind for kind, _ in parser.read_events()] == ["start", "end"]
+
+
+@pytest.mark.interop
+@pytest.mark.requirement("QOS-01")
+def test_an_expat_that_puts_off_what_it_has_seen_a_part_of_puts_off_no_stanza() -> None:
+    """The expat of `.peers` does so; it takes the place of the one that this Python came with."""
+    expat = (tree_of("prosody").libraries / "libexpat.so.1").resolve()
+    code = f"from tests.xmpp.test_parser import late; print(late({str(expat)!r}))"
+    run = [sys.executable, "-c", code]
+    preloaded = subprocess.run(run, env=os.environ | {"LD_PRELOAD": str(expat)}, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (preloaded.stdout, preloaded.stderr) == ("0\n", "")
+
+
+def late(library: str) -> int:
+    """How many of the stanzas of TALK, each cut in two at every octet, are not handed out with their last octet."""
+    assert library in Path("/proc/self/maps").read_text()
+    count = 0
+    for stanza in TALK.removeprefix(HEADER).removesuffix(b"</stream:stream>").replace(b"><message", b">\n<message").split(b"\n"):
+        for cut in range(1, len(stanza)):
+            whole, cut_in_two = stanzas(stanza), stanzas(stanza[:cut], stanza[cut:])
+            assert whole
+            count += len(whole) != len(cut_in_two)
+    return count
 
 
 # -- what breaks the stream --------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_the_head_is_bounded_by_what_is_kept_of_it_alone(piece: int) -> None:
 @pytest.mark.parametrize("tag", [b"<a>", b"<a b='>' c=\"'>\" >", b"<a b=''\n>", b"<a/>"], ids=repr)
 def test_the_end_of_a_tag(tag: bytes) -> None:
     octets = b"<?xml version='1.0'?>" + tag + b"<x>'"
-    assert tag_end(octets, octets.index(b"<a")) == octets.index(b"<x")
+    assert tag_end(octets, octets.index(b"<a") + 1) == (octets.index(b"<x"), True)
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from gateway.core.uri import Uri
 
 from .keys import is_loopback
 
+_EXAMPLE = "change-me"
 Note = tuple[str, str]
 """(key, what to know): ("sip.listen[1]", "no TLS yet: nothing listens there")."""
 
@@ -78,7 +79,7 @@ def _each_key(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str
 
 
 def warnings(settings: Settings) -> tuple[Note, ...]:
-    """What works and is hardly meant: links in clear beyond this machine (QOS-30, SEC-44), trust in everybody or in nobody (SEC-05)."""
+    """What works and is hardly meant: links in clear beyond this machine (QOS-30, SEC-44), trust in all or in nobody (SEC-05), loops."""
     return tuple(_warnings(settings))
 
 
@@ -91,15 +92,26 @@ def _warnings(settings: Settings) -> Iterator[Note]:
             yield f"sip.trusted[{index}]", f"{network} trusts every peer to say who it is (SEC-05)"
     if not settings.sip.trusted and all(rule.match is None for rule in settings.peers):
         yield "sip.trusted", "is empty, and no [[peer]] has a match: whatever SIP sends is refused (403)"
-    if _is_plain(settings.sip.outbound):
-        yield "sip.outbound", f"{settings.sip.outbound} is not encrypted; others on the way can read and change messages (QOS-30)"
-    for index, route in enumerate(settings.routes):
-        if route.next_hop != settings.sip.outbound and _is_plain(route.next_hop):
-            yield f"route[{index}].next_hop", f"{route.next_hop} is not encrypted; others on the way can read and change messages (QOS-30)"
+    for key, hop in _hops(settings):
+        uri = Uri.parse(hop)
+        if any((each.host, each.port) == (uri.host.strip("[]"), uri.port) for each in settings.sip.listen):
+            yield key, f"{hop} is where the gateway itself listens: what is sent there comes back"
+        if _is_plain(hop):
+            yield key, f"{hop} is not encrypted; others on the way can read and change messages (QOS-30)"
+    if settings.xmpp.secret == _EXAMPLE:
+        yield "xmpp.secret", "is the one of the example, which everybody knows"
     if settings.xmpp.inline_secret and _is_open(settings.file):
         yield "xmpp.secret", f"{settings.file} can be read by others than its owner and group; chmod 640, or use secret_file"
     if not is_loopback(settings.xmpp.host):
         yield "xmpp.server", f"the link to {settings.xmpp.host} is not encrypted; the secret and all messages are in clear (SEC-44)"
+
+
+def _hops(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.sip.outbound:
+        yield "sip.outbound", settings.sip.outbound
+    for index, route in enumerate(settings.routes):
+        if route.next_hop and route.next_hop != settings.sip.outbound:
+            yield f"route[{index}].next_hop", route.next_hop
 
 
 def _is_open(file: str) -> bool:
@@ -110,4 +122,4 @@ def _is_open(file: str) -> bool:
 
 
 def _is_plain(next_hop: str) -> bool:
-    return bool(next_hop) and not _tls_hop(next_hop) and not is_loopback(Uri.parse(next_hop).host.strip("[]"))
+    return not _tls_hop(next_hop) and not is_loopback(Uri.parse(next_hop).host.strip("[]"))

@@ -157,3 +157,13 @@ def test_a_sip_side_from_which_nobody_may_send_is_said(tmp_path: Path, trusted: 
     file.write_text(MINIMAL.replace('trusted = ["127.0.0.1/32"]', trusted) + peer)
     file.chmod(0o600)
     assert ("sip.trusted" in dict(warnings(load(file)[0]))) is said
+
+
+def test_a_next_hop_that_is_the_gateway_and_the_secret_of_the_example_are_named(tmp_path: Path) -> None:
+    text = MINIMAL.replace("5080", "5060").replace("hunter2", "change-me")
+    text += '[[route]]\ndomain = "*"\nnext_hop = "sip:127.0.0.1:5060"\n'
+    assert warnings(load(written(tmp_path, text))[0]) == (
+        ("sip.outbound", "sip:127.0.0.1:5060;transport=tcp is where the gateway itself listens: what is sent there comes back"),
+        ("route[0].next_hop", "sip:127.0.0.1:5060 is where the gateway itself listens: what is sent there comes back"),
+        ("xmpp.secret", "is the one of the example, which everybody knows"),
+    )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from .charsets import charset_named, decoded
 from .errors import Refusal, SyntaxFault
 from .remember import remembered
 from .text import has_control
@@ -29,37 +30,6 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _ONCE = ("content-type", "content-transfer-encoding", "content-disposition")
 _UNENCODED = ("", "7bit", "8bit", "binary")
-_CHARSETS = frozenset(
-    (
-        "utf-8",
-        "utf8",
-        "us-ascii",
-        "ascii",
-        "latin1",
-        "koi8-r",
-        "koi8-u",
-        "tis-620",
-        "macintosh",
-        "ibm437",
-        "ibm850",
-        "ibm866",
-        "shift_jis",
-        "euc-jp",
-        "iso-2022-jp",
-        "euc-kr",
-        "iso-2022-kr",
-        "gb2312",
-        "gbk",
-        "gb18030",
-        "big5",
-        "utf-16",
-        "utf-16be",
-        "utf-16le",
-        *(f"iso-8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
-        *(f"windows-{page}" for page in range(1250, 1259)),
-    )
-)
-"""Charsets that are read. The runtime knows more under the same roof that are no charsets (utf-7, punycode, unicode_escape)."""
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order: (name as written, unfolded value)."""
@@ -74,11 +44,11 @@ class ContentType:
     params: tuple[tuple[str, str], ...] = ()
     essence: str = field(init=False, compare=False, repr=False)
     """`type/subtype`, what media types are compared by."""
-    _charset: str = field(init=False, compare=False, repr=False)
+    _charset: str | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "essence", f"{self.type}/{self.subtype}")
-        object.__setattr__(self, "_charset", _lower(self.param("charset") or "utf-8"))
+        object.__setattr__(self, "_charset", charset_named(self.param("charset") or "utf-8"))
 
     @staticmethod
     def parse(text: str) -> ContentType:
@@ -101,12 +71,12 @@ class ContentType:
 
         Raises SyntaxFault for octets that the charset does not have, Refusal for a charset that is not known.
         """
-        if self._charset not in _CHARSETS:
+        if self._charset is None:
             raise Refusal("charset-unknown")
         try:
-            return octets.decode(self._charset)
+            return decoded(octets, self._charset)
         except UnicodeDecodeError as error:
-            raise SyntaxFault("Bad octets for the charset of the text", error.start, "RFC 2046 section 4.1.2") from None
+            raise SyntaxFault(f"The text is not valid {self._charset}", error.start, "RFC 2046 section 4.1.2") from None
 
     def __str__(self) -> str:
         return self.essence + "".join([f"; {name}={_quoted(value)}" for name, value in self.params])

@@ -155,8 +155,8 @@ class SipCodec:
             return ""
         try:
             return request.content_type.text(request.body)
-        except SyntaxFault:
-            raise Refusal("bad-request-text") from None
+        except SyntaxFault as fault:
+            raise Refusal("bad-request-text", fault.what) from None
 
     @staticmethod
     def _read_cpim(body: bytes) -> CpimMessage:

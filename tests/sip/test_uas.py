@@ -202,6 +202,21 @@ def test_an_unknown_charset_and_bad_utf8_are_refused() -> None:
     assert refused(request(body=b"\xff\xfe\x00")).status == 400
 
 
+@pytest.mark.requirement("MSG-36", "SEC-32")
+@pytest.mark.parametrize(
+    ("content_type", "octets", "charset"),
+    [
+        ("text/plain", b"\xff", "UTF-8"),
+        ("text/plain;charset=windows-1252", b"\x81", "windows-1252"),
+        ("text/plain;charset=ascii", b"\x80", "US-ASCII"),
+    ],
+)
+def test_text_that_its_charset_does_not_have_is_refused_in_the_name_of_that(content_type: str, octets: bytes, charset: str) -> None:
+    answer = refused(request(body=octets, content_type=content_type))
+    assert (answer.status, answer.reason) == (400, f"The text is not valid {charset}")
+    assert "UTF-8" not in dict(answer.extra)["Warning"]
+
+
 # -- the order ------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-83")
 def test_the_first_check_that_fails_answers() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from hashlib import blake2b, sha256
 from typing import Protocol
 from urllib.parse import quote, unquote
@@ -230,27 +230,45 @@ class SipCodec:
         if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
             raise Refusal("too-large-for-sip")
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        octets = self._request(ends, uri, gate, envelope, number, transport, extra, body)
+        write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
+        fullest = writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_
+        octets = write(fullest, body)
         over = len(octets) - MOST_REQUEST_OCTETS
-        if over > 0 and envelope.sender_name:
-            # A name is not worth a refusal.
-            nameless = self._request(ends, uri, gate, replace(envelope, sender_name=""), number, transport, extra, body)
-            octets = nameless if len(nameless) <= MOST_REQUEST_OCTETS else octets
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
-            octets = self._request(ends, uri, gate, envelope, number, transport, extra, _cut(body, max(len(body) - over, 0)))
+            octets = write(ends.from_, _cut(body, max(len(body) - over, 0)))
+        elif over > 0 and (trail or transport == "udp" or not ends.rule.large_messages):
+            shorter = (each for each in self._shorter_senders(ends, envelope) if len(fullest.encode()) - len(each.encode()) >= over)
+            octets = next((write(from_, body) for from_ in shorter), octets)
         return Draft(octets, number, transport, uri, trail)
 
+    def _shorter_senders(self, ends: _Ends, envelope: Envelope) -> Iterable[str]:
+        """The values of From that say less: neither a name nor a device is worth a refusal, but a device says more (ADDR-24, IMSG-27)."""
+        bare = sip_uri(self._names.sip_of(envelope.sender))
+        yield ends.from_
+        yield writer.name_addr(envelope.sender_name, bare)
+        yield writer.name_addr("", bare)
+
     def _request(
-        self, ends: _Ends, request_uri: str, gate: str, envelope: Envelope, number: int, transport: str, extra: writer.Extra, body: bytes
+        self,
+        ends: _Ends,
+        request_uri: str,
+        gate: str,
+        envelope: Envelope,
+        number: int,
+        transport: str,
+        extra: writer.Extra,
+        from_: str,
+        body: bytes,
     ) -> bytes:
         call_id = self._call_id(envelope)
         return writer.request(
             "MESSAGE",
             request_uri,
             via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
-            from_=writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_,
-            # The same for all messages of one conversation (IMSG-11); another one once the CSeq numbers have gone round.
+            from_=from_,
+            # The same for all messages of one conversation (IMSG-11), also for one whose From has no room for the device; another one once
+            # the CSeq numbers have gone round.
             from_tag=self._token(call_id, ends.author, ends.target, str(number // _MOST_CSEQ)),
             to=ends.to,
             call_id=call_id,

@@ -249,15 +249,19 @@ def test_a_delayed_stanza_has_a_date(bridge: Bridge) -> None:
     assert to_phone(bridge, "<body>x</body>").header("Date") == ""
 
 
-@pytest.mark.requirement("IMSG-27")
+@pytest.mark.requirement("IMSG-27", "ADDR-24")
 def test_1300_octets_are_sent_and_1301_are_not(bridge: Bridge) -> None:
+    """The device in From makes way before that."""
+
     async def talk() -> None:
         async with both(bridge) as (phone, juliet):
             frame = "<body>{}</body><thread>sized-thread-0001</thread>"
             room = 1300 - len((await from_client(phone, juliet, frame.format("x" * 500))).data) + 500
             # The number in CSeq grows by itself: the two that matter are sent close together.
-            assert len((await from_client(phone, juliet, frame.format("x" * room))).data) == 1300
-            error = error_of(await refused_stanza(juliet, frame.format("x" * (room + 1)), to="s0@stoxgate.test"))
+            for more, device in ((0, ";gr=lab"), (len(";gr=lab"), "")):
+                request = await from_client(phone, juliet, frame.format("x" * (room + more)))
+                assert (len(request.data), request.header("From").partition(";tag=")[0]) == (1300, f"<sip:u0@xmpp.test{device}>")
+            error = error_of(await refused_stanza(juliet, frame.format("x" * (room + len(";gr=lab") + 1)), to="s0@stoxgate.test"))
             assert error[:3] == ("modify", "policy-violation", "SIP MESSAGE limit is 1300 octets")
             assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
 

@@ -265,10 +265,10 @@ def test_a_subject_alone_is_a_message_without_body() -> None:
 
 @pytest.mark.requirement("SIP-90")
 def test_a_message_has_at_most_1300_octets() -> None:
-    spare = 100 + 1300 - len(written(letter("x" * 100)))
-    assert len(written(letter("x" * spare))) == 1300
+    spare = 100 + 1300 - len(written(replace(letter("x" * 100), sender_device="")))
+    assert len(written(replace(letter("x" * spare), sender_device=""))) == 1300
     with pytest.raises(Refusal) as refused:
-        CODEC.write(letter("x" * (spare + 1)), 5)
+        CODEC.write(replace(letter("x" * (spare + 1)), sender_device=""), 5)
     assert refused.value.key == "too-large-for-sip"
 
 
@@ -293,6 +293,47 @@ def test_a_name_makes_no_message_too_large() -> None:
         assert (len(octets) <= 1300, b'From: "Juliet" <' in octets) == (True, says_it)
     large = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
     assert b'From: "Juliet" <' in written(replace(letter("x" * 2000), sender_name="Juliet"), by=large)
+
+
+@pytest.mark.requirement("ADDR-24", "IMSG-27", "IMSG-11")
+def test_a_device_makes_no_message_too_large() -> None:
+    """The name goes first, then the device, then both; a message that may be large has both, and one From tag holds for all."""
+    spare = 100 + 1300 - len(written(letter("x" * 100)))
+    named, plain, bare = (
+        '"Juliet" <sip:juliet@xmpp.example;gr=balcony>',
+        "<sip:juliet@xmpp.example;gr=balcony>",
+        "<sip:juliet@xmpp.example>",
+    )
+    for room, said in ((9, named), (8, plain), (0, plain), (-1, f'"Juliet" {bare}'), (-2, f'"Juliet" {bare}'), (-3, bare), (-11, bare)):
+        octets = written(replace(letter("x" * (spare - room)), sender_name="Juliet"))
+        tag = param(header(octets, "From"), "tag")
+        assert (len(octets) <= 1300, header(octets, "From")) == (True, f"{said};tag={tag}"), room
+        assert tag == param(header(written(letter()), "From"), "tag")
+    with pytest.raises(Refusal):
+        CODEC.write(replace(letter("x" * (spare + 12)), sender_name="Juliet"), 5)
+    large = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    for length in (spare + 1, 2000):
+        assert f"From: {named};tag=".encode() in written(replace(letter("x" * length), sender_name="Juliet"), by=large)
+
+
+@pytest.mark.requirement("ADDR-24", "IMSG-27")
+def test_a_device_that_would_make_a_large_message_of_one_over_udp_is_left_out() -> None:
+    """No route makes a large message of UDP, and no way of a redirect is sure to bear one."""
+    octets = written(
+        replace(letter("hi"), sender_device="x" * 1300), by=codec(settings(RouteRule("*", "sip:127.0.0.1", large_messages=True)))
+    )
+    assert b";gr=" not in octets
+    by_tcp = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    assert b";gr=" in written(replace(letter("hi"), sender_device="x" * 1300), by=by_tcp)
+    trail = Trail((Place(Uri.parse("sip:romeo@sip.example;transport=tcp"), "sip:127.0.0.1;transport=tcp"),), 32.0)
+    assert b";gr=" not in by_tcp.draft(replace(letter("hi"), sender_device="x" * 1300), 5, "tcp", trail).octets
+
+
+@pytest.mark.requirement("ADDR-24", "IMSG-27")
+def test_a_device_that_has_no_room_at_all_is_left_out() -> None:
+    octets = written(replace(letter("hi"), sender_device="\xe9" * 300))
+    assert header(octets, "From").startswith("<sip:juliet@xmpp.example>;tag=")
+    assert octets.endswith(b"\r\n\r\nhi")
 
 
 @pytest.mark.requirement("SIP-90")

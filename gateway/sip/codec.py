@@ -37,6 +37,8 @@ PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
 """Stands in a translated request where each try puts its own branch, which is as long."""
 _TEXT_TYPE = "text/plain;charset=UTF-8"
 _CPIM_TYPE = "message/cpim"
+_SHOWN = ("render", "inline")
+"""The dispositions of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183)."""
 _MOST_CALL_ID = 255
 _ENCODED_THREAD = "xmpp-thread."
 _REMEMBERED = 4096
@@ -113,6 +115,8 @@ class SipCodec:
         """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal."""
         expires_at = self._expires_at(request, now)
         content_type = request.content_type
+        if request.body and "content-disposition" in request.index:
+            _require_shown(request.header("content-disposition"))
         is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
         if is_cpim:
             message = self._read_cpim(request.body)
@@ -163,6 +167,7 @@ class SipCodec:
         """A message/cpim body with text inside; its octets stay as they came."""
         try:
             message = CpimMessage.parse(body)
+            _require_shown(message.entity.header("Content-Disposition"))
             if message.entity.content_type.essence != "text/plain":
                 raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
             for namespace, name in message.required:
@@ -373,6 +378,17 @@ def stanza_id(request: Request) -> str:
         return branch[7:]
     parts = (request.from_.tag or "", request.call_id, str(request.cseq.number), request.via_values[0].decode("utf-8", "replace"))
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _require_shown(disposition: str | None) -> None:
+    """Refuses content that is not there to be shown: that is the one thing done with it here (MSG-35).
+
+    Whatever `handling` says: a MESSAGE has no other purpose than its body (RFC 8591 section 7.3). disposition: the value of
+    Content-Disposition, if there is one.
+    """
+    kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
+    if kind and kind.lower() not in _SHOWN:
+        raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
 
 
 def _sender_name(request: Request) -> str:

@@ -175,6 +175,35 @@ def test_bodies_that_are_refused(data: bytes, key: str) -> None:
     assert refusal(data) == key
 
 
+@pytest.mark.requirement("MSG-30", "MSG-31")
+@pytest.mark.parametrize("disposition", ["render", "Render ; handling=required", "inline", "render;handling=optional", ""])
+def test_text_that_is_to_be_shown_is_shown(disposition: str) -> None:
+    assert envelope(request(content_disposition=disposition)).message.entity.text() == "hello"
+    inside = f"Content-Disposition: {disposition}\r\n".encode()
+    body = CPIM.replace(b"Content-Type", inside + b"Content-Type") % (b"", b"text/plain")
+    assert envelope(request(body=body, content_type="message/cpim")).message.entity.text() == "hello"
+
+
+@pytest.mark.requirement("MSG-33")
+@pytest.mark.parametrize("handling", ["", ";handling=required", ";handling=optional"])
+@pytest.mark.parametrize(
+    "kind",
+    ["session", "early-session", "icon", "alert", "by-reference", "attachment", "notification", "SESSION ", "renders", "x-new", "\u212a"],
+)
+def test_text_that_is_there_for_anything_else_is_refused(kind: str, handling: str) -> None:
+    assert refusal(request(content_disposition=kind + handling)) == "type-unsupported"
+    assert refusal(request(body=CPIM % (b"", b"text/plain"), content_type="message/cpim", content_disposition=kind)) == "type-unsupported"
+    inside = f"Content-Disposition: {kind}{handling}\r\n".encode()
+    body = CPIM.replace(b"Content-Type", inside + b"Content-Type") % (b"", b"text/plain")
+    assert refusal(request(body=body, content_type="message/cpim")) == "type-unsupported"
+
+
+@pytest.mark.requirement("MSG-32")
+def test_the_disposition_of_no_body_says_nothing() -> None:
+    found = envelope(request(body=b"", subject="Only this", content_disposition="session"))
+    assert found.message.subjects == (("Only this", ""),)
+
+
 def test_the_id_is_the_branch_without_its_cookie_or_a_digest_of_what_never_changes() -> None:
     old = "SIP/2.0/UDP 127.0.0.1:5070;branch=7"
     assert stanza_id(read(request(branch="z9hG4bK-a.b"))) == "-a.b"

@@ -196,6 +196,13 @@ def test_every_language_is_taken(language: str) -> None:
     assert verdict(request(content_language=language)) is None
 
 
+@pytest.mark.requirement("MSG-33")
+def test_text_for_something_else_than_to_be_shown_is_415_with_accept() -> None:
+    answer = refused(request(content_disposition="session;handling=optional"))
+    assert (answer.status, dict(answer.extra)["Accept"]) == (415, ACCEPT)
+    assert "Content-Disposition" in dict(answer.extra)["Warning"]
+
+
 @pytest.mark.requirement("MSG-36")
 def test_an_unknown_charset_and_bad_utf8_are_refused() -> None:
     assert refused(request(content_type="text/plain;charset=x-nope")).status in (400, 415)

@@ -103,6 +103,9 @@ class Guard:
         recipient = self._home_of_jid(target, "target-unknown")
         if target.domain != link or not isinstance(recipient, SipAddress):
             raise Refusal("target-unknown")
+        if not recipient.user:
+            # RFC 7247 section 6.5 makes SIP URIs of JIDs with a localpart. The domain itself answers an iq; it reads no messages.
+            raise Refusal("target-unknown", "That is the gateway itself: nobody there reads messages")
         return Parties(home, recipient, sender.resource, target.resource)
 
     def _home_of_jid(self, jid: Jid, refusal: str) -> Address | None:

@@ -195,10 +195,16 @@ def test_the_first_slash_ends_the_address_and_the_first_at_sign_the_localpart(br
 
 
 @pytest.mark.requirement("ADDR-11")
-def test_a_domain_is_written_to_as_a_domain(bridge: Bridge) -> None:
+def test_a_domain_may_write_and_nobody_there_is_written_to(bridge: Bridge) -> None:
+    """What the XMPP side reaches at the domain is the gateway, which answers questions and reads no messages."""
+
     async def talk() -> None:
         async with both(bridge) as (phone, juliet):
-            assert start_line(await from_client(phone, juliet, "<body>hi</body>", to=HOST)) == f"MESSAGE sip:{HOST} SIP/2.0"
+            assert (await from_phone(phone, juliet, b"hi", sender=f"sip:{HOST}")).get("from") == HOST
+            for target in (HOST, f"{HOST}/x"):
+                error = error_of(await refused_stanza(juliet, "<body>never</body>", to=target))
+                assert error[:2] == ("cancel", "item-not-found")
+            assert (await from_client(phone, juliet, "<body>after</body>")).body == b"after"
 
     asyncio.run(talk())
 

@@ -254,6 +254,8 @@ def test_a_stanza_from_a_domain_of_the_sip_side_is_refused(sender: str) -> None:
         ("juliet@elsewhere.example", "romeo@sip.example", "sender-foreign"),
         ("juliet@xmpp.example", "a@ims.example", "target-unknown"),
         ("juliet@xmpp.example", "mira@xmpp.example", "target-unknown"),
+        ("juliet@xmpp.example", "sip.example", "target-unknown"),
+        ("juliet@xmpp.example", "sip.example/x", "target-unknown"),
         ("juliet@xmpp.example", r"tomas.b@sip.example", "target-unknown"),
         (r"a\20@xmpp.example", "romeo@sip.example", "sender-malformed"),
         ("juliet@xmpp.example", r"\20a@sip.example", "target-unknown"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import dns.asyncresolver
 import dns.exception
@@ -49,14 +51,33 @@ def numeric(uri: Uri, ours: Collection[str] = TRANSPORTS) -> Target | None:
     return Target(transport_of(uri, ours), host.strip("[]"), uri.port or DEFAULT_PORT)
 
 
+def in_order(records: Iterable[SRV], chance: Callable[[int], int]) -> list[SRV]:
+    """By priority; of equals each comes next with the chance that its weight is of all weights left (RFC 2782).
+
+    chance(n): any of 0 to n-1. Those of no weight stand first, so they come first only where 0 is drawn.
+    """
+    left = sorted(records, key=lambda each: (each.priority, each.weight))
+    found = []
+    while left:
+        sums = list(accumulate(each.weight for each in left if each.priority == left[0].priority))
+        drawn = chance(sums[-1] + 1)
+        found.append(left.pop(next(at for at, total in enumerate(sums) if total >= drawn)))
+    return found
+
+
 class Locator:
     """Asks DNS. One instance for all hops. families: whether we have an IPv4 socket (False) and an IPv6 socket (True) to send from.
 
-    ours: the transports that we listen on.
+    ours: the transports that we listen on. chance: as `in_order` takes it.
     """
 
-    def __init__(self, families: Collection[bool] = (False, True), ours: Collection[str] = TRANSPORTS) -> None:
-        self._ours = ours
+    def __init__(
+        self,
+        families: Collection[bool] = (False, True),
+        ours: Collection[str] = TRANSPORTS,
+        chance: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        self._ours, self._chance = ours, chance
         self._family = socket.AF_UNSPEC if len(families) != 1 else socket.AF_INET6 if True in families else socket.AF_INET
         self._known: dict[str, tuple[float, tuple[Target, ...]]] = {}
         try:
@@ -93,31 +114,42 @@ class Locator:
             # There is none yet, and nothing else may stand in for it.
             raise NotFoundError(f"{uri.text} needs TLS, which there is not yet", temporary=False)
         host, transport = uri.param("maddr") or uri.host, transport_of(uri, self._ours)
+        faults: list[NotFoundError] = []
         if uri.port is None:
             for each in (transport,) if uri.transport in TRANSPORTS else TRANSPORTS:
-                if each in self._ours and (found := await self._services(host, each)):
+                if each in self._ours and (found := await self._services(host, each, faults)):
                     return found
+        if faults:
+            # One that may pass, if there is one: nothing is final then.
+            raise max(faults, key=lambda fault: fault.temporary)
         addresses = await self._addresses(host)
         return _ADDRESS_TTL, tuple(Target(transport, address, uri.port or DEFAULT_PORT) for address in addresses)
 
-    async def _services(self, host: str, transport: str) -> tuple[float, tuple[Target, ...]] | None:
-        """What SRV says of a domain, by priority, the heavier first; None when it says nothing (RFC 2782)."""
+    async def _services(self, host: str, transport: str, faults: list[NotFoundError]) -> tuple[float, tuple[Target, ...]] | None:
+        """What SRV says of a domain (RFC 2782); None when that is nothing, or nothing that can be used: why not is added to faults.
+
+        A target without an address is passed over, and asked for again in a minute. Raises NotFoundError where DNS does not answer.
+        """
         try:
             answer = await self._resolver.resolve(f"_sip._{transport}.{host}", dns.rdatatype.SRV)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return None
         except dns.exception.DNSException as error:
             raise NotFoundError(f"DNS does not answer for {host}: {error}", temporary=True) from None
-        records = sorted((each for each in answer if isinstance(each, SRV)), key=lambda each: (each.priority, -each.weight))
-        targets = [
-            Target(transport, address, each.port)
-            for each in records
-            if each.target.to_text() != "."
-            for address in await self._addresses(each.target.to_text(omit_final_dot=True))
-        ]
-        if not targets:
-            raise NotFoundError(f"{host} offers no SIP service", temporary=False)
-        return float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL), tuple(targets)
+        targets, passed_over = [], len(faults)
+        for each in in_order((each for each in answer if isinstance(each, SRV) and each.target.to_text() != "."), self._chance):
+            try:
+                addresses = await self._addresses(each.target.to_text(omit_final_dot=True))
+            except NotFoundError as fault:
+                faults.append(fault)
+            else:
+                targets += [Target(transport, address, each.port) for address in addresses]
+        ttl = float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL)
+        if targets:
+            return min(ttl, _ADDRESS_TTL) if len(faults) > passed_over else ttl, tuple(targets)
+        if len(faults) == passed_over:
+            faults.append(NotFoundError(f"{host} offers no SIP service", temporary=False))
+        return None
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
         """By the system's resolver, which knows the hosts file too; it runs in a thread."""

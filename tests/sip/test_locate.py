@@ -16,8 +16,9 @@ import pytest
 
 from gateway.core.uri import Uri
 from gateway.sip import locate
-from gateway.sip.locate import Locator, NotFoundError, Target, numeric
+from gateway.sip.locate import Locator, NotFoundError, Target, in_order, numeric
 
+AGAIN = socket.gaierror(socket.EAI_AGAIN, "try again")
 Zone = dict[str, Sequence[Any] | Exception | type[Exception]]
 """Rows or addresses by name; or what is raised."""
 
@@ -31,12 +32,13 @@ class Answers:
         zone: Zone,
         families: tuple[bool, ...] = (False, True),
         ours: tuple[str, ...] = ("udp", "tcp"),
+        chance: Callable[[int], int] = lambda many: many - 1,
     ) -> None:
         self.asked: list[str] = []
         self.now = 1000.0
         self._zone, self._monkeypatch = zone, monkeypatch
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        self.locator = Locator(families, ours)
+        self.locator = Locator(families, ours, chance)
         monkeypatch.setattr(dns.asyncresolver.Resolver, "resolve", self._resolve)
 
     def locate(self, uri: str) -> list[tuple[str, str, int]]:
@@ -132,12 +134,61 @@ def test_only_addresses_that_a_socket_of_ours_can_reach(answers: Answered, famil
     assert it.locate("sip:hop.example:5070") == [("udp", found, 5070)]
 
 
+@pytest.mark.requirement("DNS-06")
 def test_srv_decides_transport_port_and_order(answers: Answered) -> None:
     it = answers({
         "_sip._udp.hop.example": (600, "20 0 5070 c.example.", "10 5 5062 b.example.", "10 9 5061 a.example."),
         "a.example": ["192.0.2.1"], "b.example": ["192.0.2.2", "192.0.2.22"], "c.example": ["192.0.2.3"]})  # fmt: skip
     assert it.locate("sip:hop.example") == [
         ("udp", "192.0.2.1", 5061), ("udp", "192.0.2.2", 5062), ("udp", "192.0.2.22", 5062), ("udp", "192.0.2.3", 5070)]  # fmt: skip
+
+
+@pytest.mark.requirement("DNS-06")
+def test_equals_come_by_weighted_chance() -> None:
+    rows = ("20 9 1 late.example.", "10 60 2 b.example.", "10 0 3 never.example.", "10 30 4 a.example.")
+    records = list(dns.rrset.from_text("x.", 60, "IN", "SRV", *rows))
+
+    def order(*drawn: int) -> list[int]:
+        asked = iter(drawn)
+        return [each.port for each in in_order(records, lambda many: min(next(asked), many - 1))]
+
+    assert order(0, 0, 0, 0) == [3, 4, 2, 1]  # what has no weight: 1 of 91
+    assert order(1, 0, 0, 0) == order(30, 0, 0, 0) == [4, 3, 2, 1]
+    assert order(31, 0, 0, 0) == order(90, 0, 0, 0) == [2, 3, 4, 1]
+    assert order(90, 30, 0, 0) == [2, 4, 3, 1]  # of those that are left
+    asked: list[int] = []
+    in_order(records, lambda many: asked.append(many) or 0)  # type: ignore[func-returns-value]
+    assert asked == [91, 91, 61, 10]
+    assert in_order([], lambda _many: 0) == []
+
+
+@pytest.mark.requirement("DNS-06", "DNS-07")
+@pytest.mark.parametrize("why", [socket.EAI_NONAME, socket.EAI_AGAIN, None])
+def test_a_target_without_an_address_is_passed_over(answers: Answered, why: int | None) -> None:
+    it = answers({
+        "_sip._udp.hop.example": (600, "10 1 5061 gone.example.", "20 1 5062 alive.example.", "30 1 5063 last.example."),
+        "gone.example": socket.gaierror(why, "no") if why else UnicodeError("label too long"),
+        "alive.example": ["192.0.2.1"], "last.example": ["192.0.2.2"]})  # fmt: skip
+    found = [("udp", "192.0.2.1", 5062), ("udp", "192.0.2.2", 5063)]
+    assert it.locate("sip:hop.example") == found
+    it.now += 59
+    asked = len(it.asked)
+    assert it.locate("sip:hop.example") == found
+    assert len(it.asked) == asked
+    it.now += 2  # it is looked for again soon
+    it.locate("sip:hop.example")
+    assert len(it.asked) == 2 * asked
+
+
+@pytest.mark.requirement("DNS-04", "DNS-06")
+@pytest.mark.parametrize("row", ["0 0 0 .", "1 1 5061 gone.example."])
+def test_where_udp_offers_nothing_that_can_be_used_tcp_may(answers: Answered, row: str) -> None:
+    it = answers({
+        "_sip._udp.hop.example": (600, row), "_sip._tcp.hop.example": (600, "1 1 5075 alive.example."), "alive.example": ["192.0.2.1"],
+        "hop.example": ["192.0.2.9"]})  # fmt: skip
+    assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]
+    with pytest.raises(NotFoundError):
+        it.locate("sip:hop.example;transport=udp")  # never the address of the name itself: SRV has spoken
 
 
 def test_without_srv_over_udp_tcp_is_asked_and_then_the_address(answers: Answered) -> None:
@@ -158,9 +209,13 @@ def test_a_stated_transport_is_the_only_one_asked_for(answers: Answered) -> None
     ("zone", "temporary"),
     [
         ({}, False),
-        ({"hop.example": socket.gaierror(socket.EAI_AGAIN, "try again")}, True),
+        ({"hop.example": AGAIN}, True),
         ({"_sip._udp.hop.example": dns.exception.Timeout}, True),
         ({"_sip._udp.hop.example": (60, "0 0 0 .")}, False),
+        ({"_sip._udp.hop.example": (60, "1 1 1 a.example.", "2 1 1 b.example.")}, False),
+        ({"_sip._udp.hop.example": (60, "1 1 1 a.example.", "2 1 1 b.example."), "b.example": AGAIN}, True),
+        ({"_sip._udp.hop.example": (60, "1 1 1 a.example."), "_sip._tcp.hop.example": (60, "1 1 1 b.example."), "b.example": AGAIN}, True),
+        ({"_sip._udp.hop.example": (60, "1 1 1 a.example."), "_sip._tcp.hop.example": dns.exception.Timeout}, True),
         ({"hop.example": UnicodeError("label too long")}, False),
     ],
 )

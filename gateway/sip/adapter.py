@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -49,13 +51,14 @@ log = structlog.get_logger("sip")
 class _Attempt(NamedTuple):
     """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
 
-    begun: when it was sent to the first target of its next hop.
+    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection.
     """
 
     delivery: Delivery
     targets: tuple[Target, ...]
     repeat: bool
     begun: float
+    renewed: bool
 
 
 class SipAdapter:
@@ -151,10 +154,18 @@ class SipAdapter:
             return
         self._endpoint.bad(fault, flow)
 
-    def lost(self, flow: Flow) -> None:
-        """What was sent on this flow and is not answered has an unknown fate (TXN-24)."""
+    def lost(self, flow: Flow, heard_at: float) -> None:
+        """What was sent on this flow and is not answered has an unknown fate (TXN-24).
+
+        What the peer has not said a word since, on a connection that had served before, has most likely met its end: peers close what is
+        idle, or each after its answer. That goes again at once over a new one, the same request as after any loss, and only once.
+        """
         for transaction in self._lost(flow):
-            self._finish(transaction, _CONNECTION_LOST)
+            attempt = cast("_Attempt", transaction.user)
+            if -math.inf < heard_at <= transaction.started and not attempt.renewed:
+                self._request(attempt.delivery, attempt.targets, repeat=True, begun=attempt.begun, renewed=True)
+            else:
+                self._finish(transaction, _CONNECTION_LOST)
 
     def unreachable(self, flow: Flow) -> None:
         """What was sent on this flow has not arrived, unless an earlier copy of it has (TXN-24)."""
@@ -163,7 +174,7 @@ class SipAdapter:
             self._finish(transaction, _UNREACHABLE if is_first else _CONNECTION_LOST)
 
     def _lost(self, flow: Flow) -> list[ClientTransaction[Flow]]:
-        return self._endpoint.clients.flow_lost(Flow(flow.transport, "", flow.host, flow.port)) if self._early is None else []
+        return self._endpoint.clients.flow_lost(replace(flow, local="")) if self._early is None else []
 
     def owes(self, flow: Flow) -> bool:
         """Whether a request that came on this flow waits for its answer."""
@@ -322,16 +333,18 @@ class SipAdapter:
             log.exception("cannot be sent", side="sip", trace_id=delivery.envelope.trace_id)
             delivery.done(UNSENDABLE)
 
-    def _request(self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False, begun: float | None = None) -> None:
-        """Send to the first of these. repeat: an earlier copy, sent elsewhere, may have arrived. begun: as in _Attempt; None is now."""
+    def _request(
+        self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False, begun: float | None = None, renewed: bool = False
+    ) -> None:
+        """Send to the first of these. repeat: an earlier copy of this try may have arrived. begun, renewed: as in _Attempt; None is now."""
         target, draft = targets[0], _draft_of(delivery)
         if draft.number != delivery.number or draft.transport != target.transport:
             draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail)
         branch = self._endpoint.branch()
         octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
-        flow = Flow(target.transport, "", target.host, target.port)
+        flow = self._transports.way(target.transport, target.host, target.port)
         now = self._loop.time()
-        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun)
+        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun, renewed)
         self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
@@ -343,7 +356,7 @@ class SipAdapter:
 
         After a time-out, or too long with the targets so far, the relay tries again and finds them in another order (DNS-10).
         """
-        delivery, targets, repeat, begun = cast("_Attempt", transaction.user)
+        delivery, targets, repeat, begun, _ = cast("_Attempt", transaction.user)
         took = self._loop.time() - begun
         is_unknown = outcome.verdict is Verdict.UNKNOWN
         if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:

@@ -63,7 +63,7 @@ class Endpoint:
 
     send: puts octets on the wire. arrived: takes a new request; it must be answered by `answer` once. ended: the end of one of ours.
     trusts: whether a flow is from a peer that may speak. kept: whether the request with this digest brought a message that is kept.
-    heard_at: when octets of any kind came last on the stream to a hop. let_go: gives that stream up; what waits on it has been told as lost
+    heard_at: when octets of any kind came last on a stream of ours. let_go: gives that stream up; what waits on it has been told as lost
     when it returns.
     sent_by: the Via hosts and ports that are ours, in normal form. secret: key of the To tags and digests.
     """

@@ -10,7 +10,7 @@ class Flow:
     """One way to a peer.
 
     transport: "udp" or "tcp". local: the listener ("127.0.0.1:5060") whose socket is used, empty for any that fits. host, port: the
-    peer's address. connection: the number of the stream connection; 0 for datagrams and for a stream that is still to be opened.
+    peer's address. connection: the number of the stream connection; 0 for datagrams, and for whichever stream leads there.
     """
 
     transport: str

@@ -54,8 +54,11 @@ class Receiver(Protocol):
     def unreadable(self, fault: BadMessage, flow: Flow) -> None:
         """A stream that cannot be read on; it is closed behind the answer."""
 
-    def lost(self, flow: Flow) -> None:
-        """A connection is gone: whether what was sent last has arrived is not known."""
+    def lost(self, flow: Flow, heard_at: float) -> None:
+        """A connection is gone: whether what was sent last has arrived is not known.
+
+        heard_at: when octets came last on it; -inf for never, and where we have ended it ourselves.
+        """
 
     def unreachable(self, flow: Flow) -> None:
         """A connection could not be made, or a datagram not be delivered: it has not arrived."""
@@ -134,24 +137,34 @@ class Transports:
             else:
                 asyncio.get_running_loop().call_soon(self._receiver.unreachable, flow)
             return
-        stream = self._connections.get(flow.connection) or self._outgoing.get((flow.host, flow.port))
+        stream = self._connections.get(flow.connection)
         if stream is None or stream.closing:
-            stream = self._connect(flow)
+            stream = self._towards(flow)
         stream.write(octets)
 
+    def way(self, transport: str, host: str, port: int) -> Flow:
+        """The flow by which a request goes to a hop now: over a stream, the very connection whose end is the request's too."""
+        flow = Flow(transport, "", host, port)
+        return flow if transport == "udp" or not self._is_open else self._towards(flow).target
+
     def heard_at(self, flow: Flow) -> float:
-        """When octets came last on our connection to this hop: -inf for never, inf where no connection is made."""
-        stream = self._outgoing.get((flow.host, flow.port))
-        return stream.heard_at if stream and stream.is_made else math.inf
+        """When octets came last on this connection of ours: -inf for never, inf where it is not made, or gone."""
+        stream = self._connections.get(flow.connection)
+        return stream.heard_at if stream else math.inf
 
     def let_go(self, flow: Flow) -> None:
-        """Give up our connection to this hop. It is told as lost here and now, before anything can be sent over the next one."""
-        stream = self._outgoing[flow.host, flow.port]
+        """Give up this connection of ours. It is told as lost here and now, before anything can be sent over the next one."""
+        stream = self._connections[flow.connection]
         log.warning("connection given up, the peer is silent", peer=str(stream.target))
         stream.abort()
 
+    def _towards(self, flow: Flow) -> _Stream:
+        """Our connection to this hop, or a new one."""
+        stream = self._outgoing.get((flow.host, flow.port))
+        return stream if stream and not stream.closing else self._connect(flow)
+
     def _connect(self, flow: Flow) -> _Stream:
-        stream = _Stream(self, self._receiver, incoming=False, flow=Flow("tcp", "", flow.host, flow.port))
+        stream = _Stream(self, self._receiver, incoming=False, to=flow)
         self._outgoing[flow.host, flow.port] = stream
         task = asyncio.get_running_loop().create_task(self._make(stream, flow))
         self._tasks.add(task)
@@ -251,11 +264,11 @@ class _Stream(asyncio.Protocol):
 
     _numbers = iter(range(1, 1 << 62))
 
-    def __init__(self, transports: Transports, receiver: Receiver, *, incoming: bool, flow: Flow | None = None) -> None:
+    def __init__(self, transports: Transports, receiver: Receiver, *, incoming: bool, to: Flow | None = None) -> None:
         self._transports, self._receiver = transports, receiver
         self.incoming = incoming
         self.number = next(self._numbers)
-        self.target = flow or Flow("tcp", "", "", 0)
+        self.target = Flow("tcp", "", to.host, to.port, self.number) if to else Flow("tcp", "", "", 0)
         self.flow = self.target
         self.closing = False
         self._transport: asyncio.Transport | None = None
@@ -266,11 +279,6 @@ class _Stream(asyncio.Protocol):
         self._opened_at = self._begun_at = self._loop.time()
         self._ended_at = math.inf
         self._is_over = False
-
-    @property
-    def is_made(self) -> bool:
-        """Whether it is, or was, connected."""
-        return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
@@ -354,6 +362,7 @@ class _Stream(asyncio.Protocol):
     def abort(self) -> None:
         """Cut it off: what is sent on it is lost."""
         assert self._transport
+        self.closing = True
         self._transport.abort()
         self.connection_lost(None)
 
@@ -361,9 +370,10 @@ class _Stream(asyncio.Protocol):
         if self._is_over:
             # `abort` was first, and its news are old: since then there may be another connection to the same hop.
             return
+        heard_at = -math.inf if self.closing else self.heard_at
         self._is_over = self.closing = True
         self._transports.leave(self)
-        self._receiver.lost(self.target if not self.incoming else self.flow)
+        self._receiver.lost(self.flow if self.incoming else self.target, heard_at)
 
 
 def _why(error: OSError) -> str:

@@ -742,6 +742,166 @@ def test_a_connection_that_breaks_ends_what_waits_on_it() -> None:
     run(talk)
 
 
+@asynccontextmanager
+async def hop(timers: Timers | None = None) -> AsyncIterator[tuple[Side, Inbox[tuple[bytes, asyncio.StreamWriter]]]]:
+    """An adapter whose next hop listens on TCP: what came, with the end of the connection on which it came."""
+    came: Inbox[tuple[bytes, asyncio.StreamWriter]] = Inbox()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                came.put((await reader.readuntil(b"hi"), writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    rule = RouteRule("*", f"sip:127.0.0.1:{server.sockets[0].getsockname()[1]};transport=tcp")
+    async with side(settings(rule), timers=timers) as it:
+        yield it, came
+    server.close()
+
+
+async def used(it: Side, came: Inbox[tuple[bytes, asyncio.StreamWriter]]) -> asyncio.StreamWriter:
+    """The hop's end of a connection on which it has answered."""
+    delivery = it.send(1)
+    asked, end = await came.next(LIMIT)
+    end.write(response(asked))
+    assert await ended(delivery) == DELIVERED
+    loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    await until(lambda: loop.time() > now)
+    return end
+
+
+@pytest.mark.requirement("TXN-24", "TRN-04", "SIP-106")
+@pytest.mark.parametrize(("code", "verdict"), [(200, Verdict.DELIVERED), (482, Verdict.MERGED), (404, Verdict.FAILED)])
+def test_what_a_used_connection_ends_upon_goes_again_at_once_over_a_new_one(code: int, verdict: Verdict) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            old = await used(it, came)
+            tries = [it.send(5), it.send(6, to="other")]
+            first = [(await came.next(LIMIT))[0] for _ in tries]
+            old.close()
+            again = [await came.next(LIMIT) for _ in tries]
+            assert {end for _, end in again} == {again[0][1]} != {old}
+            for delivery, one, (other, end) in zip(tries, first, again, strict=True):
+                was, now = (param(header(each, "Via"), "branch").encode() for each in (one, other))
+                assert was != now
+                assert one.replace(was, now) == other
+                assert not delivery.outcomes
+                end.write(response(other, code, "Well"))
+                assert (await ended(delivery)).verdict is verdict
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-24", "SIP-108")
+@pytest.mark.parametrize("silent", [True, False])
+def test_it_goes_again_once_and_not_where_the_new_connection_ends_too(silent: bool) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            old = await used(it, came)
+            delivery = it.send(5)
+            await came.next(LIMIT)
+            old.close()
+            _, new = await came.next(LIMIT)
+            if silent:
+                new.close()
+            else:
+                (pending,) = it.adapter._endpoint.clients._pending.values()
+                it.adapter.lost(pending.flow, pending.started)
+            assert await ended(delivery) == Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
+            await settled()
+            assert came.waiting == []
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-24")
+@pytest.mark.parametrize("said", [b"\r\n", b"100"])
+def test_where_something_was_said_since_it_does_not_go_again_at_once(said: bytes) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            end = await used(it, came)
+            delivery = it.send(5)
+            asked, _ = await came.next(LIMIT)
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            await until(lambda: loop.time() > now)
+            end.write(response(asked, 100, "Trying") if said == b"100" else said)
+            end.close()
+            assert (await ended(delivery)).verdict is Verdict.UNKNOWN
+            await settled()
+            assert came.waiting == []
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-24", "SIP-108")
+def test_where_no_new_connection_can_be_made_the_first_copy_may_still_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            end = await used(it, came)
+            delivery = it.send(5)
+            await came.next(LIMIT)
+            monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refused)
+            end.close()
+            assert (await ended(delivery)).verdict is Verdict.UNKNOWN
+
+    async def refused(*_: object) -> None:
+        raise ConnectionRefusedError
+
+    run(talk)
+
+
+@pytest.mark.requirement("TRN-04", "TXN-24")
+def test_a_hop_that_closes_behind_each_answer_costs_no_message_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+
+            async def serve() -> None:
+                while True:
+                    asked, end = await came.next(LIMIT)
+                    end.write(response(asked))
+                    end.close()
+
+            def following(number: int) -> Try:
+                """A message whose end has the next one sent within, as a lane does."""
+
+                def done(outcome: Outcome) -> None:
+                    outcomes.append(outcome)
+                    if len(outcomes) < 20:
+                        it.adapter.send(following(number + 1))
+
+                delivery = it.letter(number)
+                monkeypatch.setattr(delivery, "done", done)
+                return delivery
+
+            server = asyncio.create_task(serve())
+            outcomes: list[Outcome] = []
+            it.adapter.send(following(5))
+            await until(lambda: len(outcomes) == 20)
+            assert set(outcomes) == {DELIVERED}
+            server.cancel()
+
+    run(talk)
+
+
+@pytest.mark.requirement("TXN-24", "TRN-04")
+def test_the_end_of_a_connection_ends_nothing_that_went_over_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            await used(it, came)
+            with monkeypatch.context() as change:
+                change.setattr(transport_module, "_MOST_WRITE_BUFFER", -1)
+                lost = it.send(5)  # the hop reads too slowly: the connection is cut off, and its end is told later
+            kept = it.send(6, to="other")
+            assert not lost.outcomes
+            assert (await ended(lost)).verdict is Verdict.UNKNOWN
+            asked, end = await came.next(LIMIT, where=lambda item: b"CSeq: 6 " in item[0])
+            end.write(response(asked))
+            assert await ended(kept) == DELIVERED
+
+    run(talk)
+
+
 @pytest.mark.requirement("TRN-04", "REL-15")
 def test_a_hop_that_takes_connections_and_says_nothing_gets_the_repeat_on_a_new_one() -> None:
     async def talk() -> None:

@@ -36,7 +36,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 class Mailbox:
-    """A Receiver that keeps what comes. gone: what was lost or cannot be reached. owing: what it says of every flow."""
+    """A Receiver that keeps what comes. gone: what was lost or cannot be reached. heard: of what was lost. owing: what it says of any."""
 
     owing = False
 
@@ -45,6 +45,7 @@ class Mailbox:
         self.bad: Inbox[tuple[BadMessage, Flow]] = Inbox()
         self.gone: Inbox[Flow] = Inbox()
         self.unreached: list[Flow] = []
+        self.heard: list[float] = []
         self.transports = Transports((Listener("udp", "127.0.0.1", 0), Listener("tcp", "127.0.0.1", 0)), self)
 
     def received(self, data: bytes, flow: Flow) -> None:
@@ -54,7 +55,8 @@ class Mailbox:
         self.bad.put((fault, flow))
         self.transports.send(b"SIP/2.0 400 Bad\r\n\r\n", flow)
 
-    def lost(self, flow: Flow) -> None:
+    def lost(self, flow: Flow, heard_at: float) -> None:
+        self.heard.append(heard_at)
         self.gone.put(flow)
 
     def unreachable(self, flow: Flow) -> None:
@@ -491,7 +493,7 @@ def test_one_connection_to_a_hop_is_made_and_used_again_in_both_directions(run: 
 def test_a_connection_that_cannot_be_made_is_told_at_once(run: Run) -> None:
     async def talk() -> None:
         async with mailbox() as it:
-            hop = Flow("tcp", "", "127.0.0.1", dead_port(socket.SOCK_STREAM))
+            hop = it.transports.way("tcp", "127.0.0.1", dead_port(socket.SOCK_STREAM))
             it.transports.send(b"one", hop)
             assert await it.gone.next() == hop
             assert it.unreached == [hop]
@@ -505,14 +507,23 @@ def test_a_connection_that_breaks_is_told_and_made_anew_when_needed(run: Run) ->
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             it.transports.send(b"one", hop)
-            await came.next()
+            first = it.transports.way("tcp", hop.host, hop.port)
+            assert it.transports.way("tcp", hop.host, hop.port) == first
+            assert await came.next() == b"one"
             it.owing = True  # which keeps no connection of our own: no answer could come on it
             (await ends.next()).write_eof()
-            assert await it.gone.next() == hop
-            assert it.unreached == []
-            it.transports.send(b"two", hop)
+            assert await it.gone.next() == first
+            assert (it.unreached, it.heard) == ([], [-inf])
+            second = it.transports.way("tcp", hop.host, hop.port)
+            assert second.connection != first.connection
+            it.transports.send(b"two", second)
             assert await came.next() == b"two"
-            (await ends.next()).close()
+            begin = asyncio.get_running_loop().time()
+            end = await ends.next()
+            end.write(b"\r\n")
+            end.close()
+            assert await it.gone.next() == second
+            assert begin <= it.heard[-1] <= asyncio.get_running_loop().time()
 
     run(talk())
 
@@ -522,24 +533,27 @@ def test_a_connection_that_is_given_up_is_told_once_and_the_next_one_is_new(run:
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             assert it.transports.heard_at(hop) == inf  # there is nothing to give up
-            it.transports.send(b"one", hop)
-            assert it.transports.heard_at(hop) == inf
+            old = it.transports.way("tcp", hop.host, hop.port)
+            it.transports.send(b"one", old)
+            assert it.transports.heard_at(old) == inf
             assert await came.next() == b"one"
-            assert it.transports.heard_at(hop) == -inf
+            assert it.transports.heard_at(old) == -inf
             first = await ends.next()
             begin = asyncio.get_running_loop().time()
             first.write(b"\r\n\r\n")  # a keep-alive is a sign of life
             assert await came.next() == b"\r\n"
-            assert begin <= it.transports.heard_at(hop) < inf
-            it.transports.let_go(hop)
-            assert it.gone.waiting == [hop]
-            it.transports.send(b"two", hop)
+            assert begin <= it.transports.heard_at(old) < inf
+            it.transports.let_go(old)
+            assert it.gone.waiting == [old]
+            assert it.heard == [-inf]  # it was not the peer who ended it
+            new = it.transports.way("tcp", hop.host, hop.port)
+            it.transports.send(b"two", new)
             assert await came.next() == b"two"
-            assert it.transports.heard_at(hop) == -inf
+            assert it.transports.heard_at(new) == -inf
             first.close()
             (await ends.next()).write(MESSAGE)
             await it.messages.next()
-            assert it.gone.waiting == [hop]  # its end is no news of the second
+            assert it.gone.waiting == [old]  # its end is no news of the second
             assert len(it.transports._connections) == 1
 
     run(talk())
@@ -550,9 +564,10 @@ def test_an_answer_whose_connection_is_gone_goes_by_a_new_one(run: Run) -> None:
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             it.transports.send(b"answer", Flow("tcp", "127.0.0.1:1", hop.host, hop.port, 99_999))
+            way = it.transports.way("tcp", hop.host, hop.port)
             assert await came.next() == b"answer"
             (await ends.next()).close()
-            assert await it.gone.next() == hop  # as requests name it, so that those on this connection end too
+            assert await it.gone.next() == way  # as requests name it, so that those on this connection end too
 
     run(talk())
 

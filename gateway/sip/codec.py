@@ -212,8 +212,14 @@ class SipCodec:
         return Parcel(ends.lane, ends.gate, draft, not ends.rule.store)
 
     def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
-        """The request for one try over one transport."""
-        return self._draft(self._ends_of(envelope), envelope, number, transport, trail)
+        """The request for one try over one transport.
+
+        A later try has another CSeq number, which may be longer. What fills its 1300 octets keeps to them by the short name of
+        Content-Length, which is there for that (RFC 3261 section 7.3.3), and gives more room than the longest number takes.
+        """
+        draft = self._draft(self._ends_of(envelope), envelope, number, transport, trail)
+        short = draft.octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)
+        return replace(draft, octets=short) if len(short) <= MOST_REQUEST_OCTETS < len(draft.octets) else draft
 
     def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail) -> Parcel:
         """The same message for the place where a trail leads: another Request-URI, all else as it was (RFC 3261 section 8.1.3.4).

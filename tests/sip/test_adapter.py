@@ -537,6 +537,24 @@ def test_a_letter_goes_from_the_port_that_its_via_names_and_each_try_on_its_own_
     run(talk)
 
 
+@pytest.mark.requirement("SIP-90", "SIP-106")
+def test_a_message_that_fills_its_datagram_does_so_in_every_try() -> None:
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            spare = 1300 - len(await sent(it, romeo, it.letter(9, "x" * 500)))
+            full = it.letter(9, "x" * (500 + spare))
+            assert len(await sent(it, romeo, full)) == 1300
+            full.number = 10
+            again = await sent(it, romeo, full)
+            assert (len(again), header(again, "CSeq")) == (1288, "10 MESSAGE")
+
+    async def sent(it: Side, romeo: Phone, delivery: Try) -> bytes:
+        it.adapter.send(delivery)
+        return await romeo.came.next(LIMIT)
+
+    run(talk)
+
+
 def test_the_carrier_has_one_message_of_a_lane_on_its_way() -> None:
     assert SipAdapter.window == 1
 

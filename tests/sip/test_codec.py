@@ -301,6 +301,24 @@ def test_a_message_has_at_most_1300_octets() -> None:
     assert refused.value.key == "too-large-for-sip"
 
 
+@pytest.mark.requirement("SIP-90", "MSG-61")
+@pytest.mark.parametrize("number", [6, 10, 2**31 - 1])
+def test_another_try_has_no_more_octets_however_long_its_cseq(number: int) -> None:
+    spare = 100 + 1300 - len(written(letter("x" * 100)))
+    for less in (0, 1, 8, 9, 300):
+        full = letter("x" * (spare - less))
+        again = CODEC.draft(full, number, "udp").octets
+        assert len(again) <= 1300
+        first, read = parse(written(full)), parse(again)
+        assert isinstance(read, Request)
+        read.check()
+        assert (read.body, read.content_length, read.cseq.number) == (first.body, spare - less, number)
+        # Only where there is no other way.
+        assert (b"Content-Length: " in again) == (less >= len(str(number)) - 1)
+    large = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
+    assert b"\r\nContent-Length: 2000\r\n" in large.draft(letter("x" * 2000), number, "tcp").octets
+
+
 @pytest.mark.requirement("IMSG-14", "SEC-19")
 @pytest.mark.parametrize(
     ("name", "quoted"), [("Juliet", '"Juliet"'), ('J "the" C\\', '"J \\"the\\" C\\\\"'), ("<sip:x>;a=b,", '"<sip:x>;a=b,"'), ("", "")]

@@ -205,9 +205,6 @@ class SipAdapter:
             if refusal.key == "loop":
                 self._disown(transaction.request)
             self._refuse(transaction, refusal)
-        except BadMessage as fault:
-            self._endpoint.forget(transaction)
-            self._endpoint.bad(fault, transaction.flow)
 
     def _disown(self, request: Request) -> None:
         """A request of ours has come back: the 482 that it gets says nothing of an earlier copy of it."""

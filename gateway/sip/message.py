@@ -280,7 +280,7 @@ def _check(message: Request | Response, limits: Limits) -> None:
 
 
 def _check_request(request: Request) -> None:
-    """Read what a request needs besides."""
+    """Read what a request needs besides; none of its views raises from here on."""
     index = request.index
     part = "request-uri"
     try:
@@ -291,6 +291,9 @@ def _check_request(request: Request) -> None:
         part = "content-type"
         if request.body:
             request.content_type = ContentType.parse(index[part][0].decode())
+        else:
+            # The type of nothing is not needed: one that cannot be read is as none.
+            request.content_type = next(iter(request.tolerant(part, ContentType.parse)), None)
     except KeyError:
         raise request.fault(f"Missing {title(part)}") from None
     except (SyntaxFault, ValueError):

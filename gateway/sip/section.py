@@ -191,12 +191,12 @@ class Headers:
     @View
     def contact(self) -> tuple[NameAddr, ...]:
         """The Contact values that can be read; "*" is none."""
-        return self._tolerant("contact", NameAddr.parse)
+        return self.tolerant("contact", NameAddr.parse)
 
     @View
     def warning(self) -> tuple[Warned, ...]:
         """The Warning values that can be read."""
-        return self._tolerant("warning", Warned.parse)
+        return self.tolerant("warning", Warned.parse)
 
     @View
     def content_language(self) -> str | None:
@@ -235,7 +235,7 @@ class Headers:
         except (SyntaxFault, ValueError):
             raise self.fault(f"Bad {title(name)}") from None
 
-    def _tolerant(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+    def tolerant(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         """Each value by itself: one that is malformed takes no other with it."""
         found: list[T] = []
         for row in self.index.get(name, ()):

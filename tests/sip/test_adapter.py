@@ -335,13 +335,14 @@ def test_an_answer_goes_back_on_a_connection_whose_peer_has_stopped_sending(monk
     run(talk)
 
 
-@pytest.mark.requirement("MSG-32")
-def test_a_message_without_content_is_accepted_and_not_offered() -> None:
+@pytest.mark.requirement("MSG-32", "SIP-18")
+@pytest.mark.parametrize("type_", [None, "text/plain", "nonsense"])
+def test_a_message_without_content_is_accepted_and_not_offered(type_: str | None) -> None:
     async def talk() -> None:
         async with both() as (it, romeo):
-            first = await romeo.ask(it, request(body=b""))
+            first = await romeo.ask(it, request(body=b"", content_type=type_))
             assert status(first) == 202
-            assert await romeo.ask(it, request(body=b"")) == first
+            assert await romeo.ask(it, request(body=b"", content_type=type_)) == first
             assert it.sink.offered == []
 
     run(talk)
@@ -507,8 +508,10 @@ def test_no_request_however_odd_makes_it_raise_or_keeps_state() -> None:
                 change = {dice.choice(names): dice.choice(odd) for _ in range(dice.randint(1, 2))}
                 method = dice.choice(["MESSAGE", "MESSAGE", "OPTIONS", "NEW"])
                 uri = dice.choice([JULIET, "sip:gw.example", "sip:%C3@xmpp.example", "im:juliet@xmpp.example", "im:x", "tel:1"])
-                answer = await romeo.ask(it, request(method, uri=uri, branch=f"z9hG4bK-{number}", **change))  # type: ignore[arg-type]
+                body, branch = dice.choice([b"hello", b""]), f"z9hG4bK-{number}"
+                answer = await romeo.ask(it, request(method, uri=uri, branch=branch, body=body, **change))
                 assert status(answer) in range(200, 600)
+                assert status(answer) != 500
             assert errors == []
             assert not it.owes(romeo)
 

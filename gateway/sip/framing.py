@@ -17,6 +17,7 @@ _TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]"
 _BEGINNING = re.compile(_TOKEN)
 _HEAD = re.compile(rb"[^\r\n]++(?!\r\n[ \t])(?:\r\n(?:" + _TOKEN + rb"++[ \t]*+:|[ \t])[^\r\n]*+)*")
 """A header section whose lines nobody can tell apart in another way than we do: CRLF alone ends a line, and each is a row or folded."""
+_RESPONSE = re.compile(rb"SIP/", re.I)
 _LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*)", re.I)
 _DIGITS = re.compile(rb"[ \t\r\n]*+0*([0-9]{1,10})[ \t\r\n]*+")
 
@@ -38,15 +39,22 @@ class Bad:
     fault: BadMessage
 
 
-Framed = bytes | Ping | Pong | Bad
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A response without Content-Length, up to its blank line: what it says counts. Nobody knows where it ends: nothing comes after it."""
+
+    message: bytes
+
+
+Framed = bytes | Ping | Pong | Bad | Last
 """bytes: one whole message for `message.parse(data, stream=True)`."""
 
 
 class StreamFramer:
     """Takes octets as they come, in any pieces, and gives the same items for all of them (SIP-41 to SIP-43).
 
-    state: "idle" between messages, "headers" or "body" inside one, "closed" after Bad. Who holds the clock ends what stays in one for too
-    long (SIP-44).
+    state: "idle" between messages, "headers" or "body" inside one, "closed" after Bad or Last. Who holds the clock ends what stays in one
+    for too long (SIP-44).
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
@@ -72,10 +80,8 @@ class StreamFramer:
             item = self._between()
             if item or self.state == "idle":
                 return item
-        if self.state == "headers":
-            fault = self._headers()
-            if fault:
-                return self._close(fault)
+        if self.state == "headers" and (end := self._headers()):
+            return self._close(end)
         if self.state != "body" or len(self._buffer) < self._whole:
             return None
         message = bytes(self._buffer[: self._whole])
@@ -97,11 +103,11 @@ class StreamFramer:
         if not self._buffer or self._buffer == b"\r":
             return None
         if not _BEGINNING.match(self._buffer):
-            return self._close(BadMessage("Not SIP"))
+            return self._close(Bad(BadMessage("Not SIP")))
         self.state = "headers"
         return None
 
-    def _headers(self) -> BadMessage | None:
+    def _headers(self) -> Bad | Last | None:
         """Look for the end of the header section, from where the last look ended, and for the length of the body in it."""
         most = self._limits.head
         end = self._buffer.find(b"\r\n\r\n", self._seen, most + 4)
@@ -109,39 +115,41 @@ class StreamFramer:
             return self._measure(bytes(self._buffer[:end]))
         if len(self._buffer) >= most + 4:
             whole_lines = max(self._buffer.rfind(b"\r\n", 0, most), 0)
-            return _fault(bytes(self._buffer[:whole_lines]), self._limits, TOO_LARGE, 513)
+            return _bad(bytes(self._buffer[:whole_lines]), self._limits, TOO_LARGE, 513)
         self._seen = max(len(self._buffer) - 3, 0)
         return None
 
-    def _measure(self, head: bytes) -> BadMessage | None:
+    def _measure(self, head: bytes) -> Bad | Last | None:
         found = _LENGTH.findall(head)
         digits = _DIGITS.fullmatch(found[0]) if len(found) == 1 else None
+        if not found and _RESPONSE.match(head):
+            return Last(head + b"\r\n\r\n")
         if not digits:
-            return _fault(head, self._limits, f"{'Repeated' if len(found) > 1 else 'Bad' if found else 'Missing'} Content-Length")
+            return _bad(head, self._limits, f"{'Repeated' if len(found) > 1 else 'Bad' if found else 'Missing'} Content-Length")
         if not _HEAD.fullmatch(head):
-            return _fault(head, self._limits, "Bad header line")
+            return _bad(head, self._limits, "Bad header line")
         if head.count(b"\n") + head.count(b",") > self._limits.rows_of_name:
             fault = _too_large(head, self._limits)
             if fault:
-                return fault
+                return Bad(fault)
         self._whole = len(head) + 4 + int(digits[1])
         if self._whole > self._limits.message:
-            return _fault(head, self._limits, BODY_TOO_LARGE, 413)
+            return _bad(head, self._limits, BODY_TOO_LARGE, 413)
         self.state = "body"
         return None
 
-    def _close(self, fault: BadMessage) -> Bad:
+    def _close(self, end: Bad | Last) -> Bad | Last:
         self._buffer.clear()
         self.state = "closed"
-        return Bad(fault)
+        return end
 
 
-def _fault(head: bytes, limits: Limits, what: str, status: int = 400) -> BadMessage:
+def _bad(head: bytes, limits: Limits, what: str, status: int = 400) -> Bad:
     """Why a stream ends here, with what is needed to say so to the peer."""
     try:
-        return read_head(head, limits).fault(what, status)
+        return Bad(read_head(head, limits).fault(what, status))
     except BadMessage as fault:
-        return fault
+        return Bad(fault)
 
 
 def _too_large(head: bytes, limits: Limits) -> BadMessage | None:

@@ -117,8 +117,9 @@ class Response(Headers):
 def parse(data: bytes, *, stream: bool = False, limits: Limits = LIMITS, strict: bool = False) -> Request | Response:
     """Read one whole datagram, or with `stream` one message as framing cut it out. `check()` has to follow.
 
-    Octets behind the body of a datagram are dropped, a body that is too short is a fault (SIP-40, SEC-27). strict: also refuse what TOR-12
-    lets pass: more than one SP in the start line, blanks inside "<>", empty parameters. Raises BadMessage.
+    Octets behind the body of a datagram are dropped, a body that is too short is a fault (SIP-40, SEC-27). A response of a stream may
+    lack Content-Length where nothing follows, as `framing.Last` gives it. strict: also refuse what TOR-12 lets pass: more than one SP in
+    the start line, blanks inside "<>", empty parameters. Raises BadMessage.
     """
     end = data.find(b"\r\n\r\n")
     if end < 0:
@@ -126,7 +127,7 @@ def parse(data: bytes, *, stream: bool = False, limits: Limits = LIMITS, strict:
     message = read_head(data[:end], limits)
     body = data[end + 4 :]
     length = message.content_length
-    if length is None and stream:
+    if length is None and stream and (body or isinstance(message, Request)):
         raise message.fault("Missing Content-Length")
     if length is not None and length != len(body):
         if length > len(body) or stream:

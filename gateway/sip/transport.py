@@ -19,7 +19,7 @@ from gateway.core.errors import ConfigFault
 from gateway.core.settings import Listener
 
 from .flow import Flow
-from .framing import Bad, Ping, Pong, StreamFramer
+from .framing import Bad, Last, Ping, Pong, StreamFramer
 from .message import BadMessage
 
 HEADER_SECONDS, MESSAGE_SECONDS, IDLE_SECONDS = 10.0, 30.0, 300.0
@@ -300,6 +300,11 @@ class _Stream(asyncio.Protocol):
             if isinstance(item, bytes):
                 self._receiver.received(item, self.flow)
                 was_idle = True
+            elif isinstance(item, Last):
+                # Closed first: what is sent because of it goes over another connection.
+                self.close()
+                self._receiver.received(item.message, self.flow)
+                return
             elif isinstance(item, Ping):
                 self.write(_PONG)
             elif isinstance(item, Bad):

@@ -905,6 +905,29 @@ def test_a_hop_that_closes_behind_each_answer_costs_no_message_a_pause(monkeypat
     run(talk)
 
 
+@pytest.mark.requirement("SIP-41", "TRN-04")
+def test_an_answer_without_a_length_counts_and_the_next_message_goes_over_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            first, second = it.letter(5), it.letter(6)
+
+            def done(outcome: Outcome) -> None:
+                first.outcomes.append(outcome)
+                it.adapter.send(second)
+
+            monkeypatch.setattr(first, "done", done)
+            it.adapter.send(first)
+            asked, old = await came.next(LIMIT)
+            old.write(response(asked).replace(b"Content-Length: 0\r\n", b"") + b"what is this?")
+            assert await ended(first) == DELIVERED
+            asked, new = await came.next(LIMIT)
+            assert old is not new
+            new.write(response(asked))
+            assert await ended(second) == DELIVERED
+
+    run(talk)
+
+
 @pytest.mark.requirement("TXN-24", "TRN-04")
 def test_the_end_of_a_connection_ends_nothing_that_went_over_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sip import writer
-from gateway.sip.framing import Bad, Framed, Ping, Pong, StreamFramer
+from gateway.sip.framing import Bad, Framed, Last, Ping, Pong, StreamFramer
 from gateway.sip.message import Limits
 from tests.cost import LINEAR, growth, seconds
 from tests.sip.sample import RESPONSE_ROWS, ROWS, START, changed, octets, rows, verdict
@@ -84,7 +84,7 @@ def test_any_pieces_give_the_same_items(data: st.DataObject) -> None:
         MESSAGE, EMPTY, RESPONSE, b"\r\n", b"\r\n\r\n", changed(content_length=None), changed(content_length="x"),
         octets([*ROWS, ("l", "5")]), b"\0",
         MESSAGE.replace(b"CSeq: 1", b"CSeq: \n1"), octets([*ROWS, *[("X", "y")] * 70]), octets(start=b"M  SIP/2.0"),
-        octets(rows(content_length="70000")),
+        octets(rows(content_length="70000")), octets(RESPONSE_ROWS[:-1], b"", b"SIP/2.0 202 Accepted"),
         changed(content_length="\r\n 5"), octets([*ROWS, ("X", "y" * 16_300)]),
     ]  # fmt: skip
     stream = b"".join(data.draw(st.lists(st.sampled_from(parts), max_size=6)))
@@ -115,12 +115,24 @@ def test_any_octets_in_any_pieces(noise: bytes, size: int) -> None:
         (changed(content_length="\x0b5"), "400 Bad Content-Length"),
         (changed(content_length="99999999999"), "400 Bad Content-Length"),
         (octets(rows(via=None, content_length=None)), "dropped Missing Content-Length"),
-        (octets(RESPONSE_ROWS[:-1], b"", b"SIP/2.0 200 OK"), "dropped Missing Content-Length"),
+        (octets([*RESPONSE_ROWS[:-1], ("l", "x")], b"", b"SIP/2.0 200 OK"), "dropped Bad Content-Length"),
+        (octets([*RESPONSE_ROWS, ("l", "0")], b"", b"SIP/2.0 200 OK"), "dropped Repeated Content-Length"),
         (octets(rows(cseq="1 ACK", content_length=None), start=START.replace(b"MESSAGE", b"ACK")), "dropped Missing Content-Length"),
     ],
 )
 def test_an_odd_length_ends_the_stream(data: bytes, said: str) -> None:
     assert closed(data) == said
+
+
+@pytest.mark.requirement("SIP-41", "SEC-26")
+@pytest.mark.parametrize("start", [b"SIP/2.0 200 OK", b"sip/2.0 100 Trying"])
+def test_a_response_without_a_length_is_the_last_that_is_read(start: bytes) -> None:
+    response = octets(RESPONSE_ROWS[:-1], b"", start)
+    for behind in (b"", b"body", RESPONSE, b"\r\n\r\n"):
+        for size in (1, 7, 10_000):
+            assert cut(MESSAGE + response + behind, size) == [MESSAGE, Last(response)]
+    assert verdict(response, stream=True) == "ok"
+    assert verdict(response + b"body", stream=True) == "dropped Missing Content-Length"
 
 
 @pytest.mark.requirement("SEC-26", "SEC-29", "SIP-08")

@@ -157,12 +157,12 @@ class SipAdapter:
     def lost(self, flow: Flow, heard_at: float) -> None:
         """What was sent on this flow and is not answered has an unknown fate (TXN-24).
 
-        What the peer has not said a word since, on a connection that had served before, has most likely met its end: peers close what is
-        idle, or each after its answer. That goes again at once over a new one, the same request as after any loss, and only once.
+        A request since which the peer has said nothing, on a connection that had served before, has most likely met its end: peers close
+        what is idle, or each after its answer. It goes again at once over a new one, the same request as after any loss, and only once.
         """
         for transaction in self._lost(flow):
             attempt = cast("_Attempt", transaction.user)
-            if -math.inf < heard_at <= transaction.started and not attempt.renewed:
+            if -math.inf < heard_at <= transaction.started and not attempt.renewed and self._has_time(attempt):
                 self._request(attempt.delivery, attempt.targets, repeat=True, begun=attempt.begun, renewed=True)
             else:
                 self._finish(transaction, _CONNECTION_LOST)
@@ -353,24 +353,28 @@ class SipAdapter:
 
         After a time-out, or too long with the targets so far, the relay tries again and finds them in another order (DNS-10).
         """
-        delivery, targets, repeat, begun, _ = cast("_Attempt", transaction.user)
-        took = self._loop.time() - begun
+        attempt = cast("_Attempt", transaction.user)
+        delivery, targets, repeat, begun, _ = attempt
         is_unknown = outcome.verdict is Verdict.UNKNOWN
         if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
             self._hops.avoid(targets[0], outcome.retry_after or 0.0, self._loop.time())
             if len(targets) > 1:
-                if outcome is not _TIMED_OUT and took < self._trail(delivery).left:
+                if outcome is not _TIMED_OUT and self._has_time(attempt):
                     self._request(delivery, targets[1:], repeat=repeat or is_unknown, begun=begun)
                     return
             elif outcome.retry_after:
                 self._hold(delivery.parcel.gate, outcome.retry_after)
         else:
             self._hops.answered(targets[0])
-        self._go_on(delivery, outcome, response, took)
+        self._go_on(delivery, outcome, response, self._loop.time() - begun)
         if self._refused:
             refused, self._refused = self._refused, {}
             for gate in refused:
                 self._sink.link_up(gate)
+
+    def _has_time(self, attempt: _Attempt) -> bool:
+        """Whether it may be sent once more, there or elsewhere, before the relay tries again."""
+        return self._loop.time() - attempt.begun < self._trail(attempt.delivery).left
 
     def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None, took: float = 0.0) -> None:
         """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103). took: seconds at this place."""

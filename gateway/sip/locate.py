@@ -128,7 +128,8 @@ class Locator:
     async def _services(self, host: str, transport: str, faults: list[NotFoundError]) -> tuple[float, tuple[Target, ...]] | None:
         """What SRV says of a domain (RFC 2782); None when that is nothing, or nothing that can be used: why not is added to faults.
 
-        A target without an address is passed over, and asked for again in a minute. Raises NotFoundError where DNS does not answer.
+        A target without an address is passed over; what is found in spite of any fault is asked for again in a minute. Raises NotFoundError
+        where DNS does not answer.
         """
         try:
             answer = await self._resolver.resolve(f"_sip._{transport}.{host}", dns.rdatatype.SRV)
@@ -136,8 +137,11 @@ class Locator:
             return None
         except dns.exception.DNSException as error:
             raise NotFoundError(f"DNS does not answer for {host}: {error}", temporary=True) from None
-        targets, passed_over = [], len(faults)
-        for each in in_order((each for each in answer if isinstance(each, SRV) and each.target.to_text() != "."), self._chance):
+        records = [each for each in answer if isinstance(each, SRV) and each.target.to_text() != "."]
+        if not records:
+            faults.append(NotFoundError(f"{host} offers no SIP service", temporary=False))
+        targets = []
+        for each in in_order(records, self._chance):
             try:
                 addresses = await self._addresses(each.target.to_text(omit_final_dot=True))
             except NotFoundError as fault:
@@ -145,11 +149,7 @@ class Locator:
             else:
                 targets += [Target(transport, address, each.port) for address in addresses]
         ttl = float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL)
-        if targets:
-            return min(ttl, _ADDRESS_TTL) if len(faults) > passed_over else ttl, tuple(targets)
-        if len(faults) == passed_over:
-            faults.append(NotFoundError(f"{host} offers no SIP service", temporary=False))
-        return None
+        return (min(ttl, _ADDRESS_TTL) if faults else ttl, tuple(targets)) if targets else None
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
         """By the system's resolver, which knows the hosts file too; it runs in a thread."""

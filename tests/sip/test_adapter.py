@@ -835,6 +835,25 @@ def test_it_goes_again_once_and_not_where_the_new_connection_ends_too(silent: bo
     run(talk)
 
 
+@pytest.mark.requirement("TXN-24", "DNS-10")
+@pytest.mark.parametrize(("seconds", "again"), [(31.9, True), (32.1, False)])
+def test_it_does_not_go_again_where_the_first_took_too_long(monkeypatch: pytest.MonkeyPatch, seconds: float, again: bool) -> None:
+    async def talk() -> None:
+        async with hop() as (it, came):
+            old = await used(it, came)
+            delivery = it.send(5)
+            (pending,) = it.adapter._endpoint.clients._pending.values()
+            monkeypatch.setattr(pending, "user", pending.user._replace(begun=asyncio.get_running_loop().time() - seconds))  # type: ignore[attr-defined]
+            await came.next(LIMIT)
+            old.close()
+            if again:
+                asked, new = await came.next(LIMIT)
+                new.write(response(asked))
+            assert ((await ended(delivery)) == DELIVERED) is again
+
+    run(talk)
+
+
 @pytest.mark.requirement("TXN-24")
 @pytest.mark.parametrize("said", [b"\r\n", b"100"])
 def test_where_something_was_said_since_it_does_not_go_again_at_once(said: bytes) -> None:

@@ -186,7 +186,10 @@ def test_where_udp_offers_nothing_that_can_be_used_tcp_may(answers: Answered, ro
     it = answers({
         "_sip._udp.hop.example": (600, row), "_sip._tcp.hop.example": (600, "1 1 5075 alive.example."), "alive.example": ["192.0.2.1"],
         "hop.example": ["192.0.2.9"]})  # fmt: skip
-    assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]
+    for _ in range(2):
+        assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]
+        assert it.asked.count("_sip._tcp.hop.example") == (it.now > 1000) + 1
+        it.now += 61  # and it is asked again soon
     with pytest.raises(NotFoundError):
         it.locate("sip:hop.example;transport=udp")  # never the address of the name itself: SRV has spoken
 

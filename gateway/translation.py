@@ -13,6 +13,7 @@ from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
 from gateway.relay.spellings import Spellings
 from gateway.sip.codec import SipCodec
+from gateway.sip.listening import longest_sent_by
 from gateway.xmpp.codec import XmppCodec
 
 
@@ -32,10 +33,7 @@ class Translation:
 def translation(settings: Settings, tables: Tables, secret: bytes) -> Translation:
     """The pure part of a gateway with this configuration."""
     directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
-    sent_by = {
-        listener.transport: f"{f'[{listener.host}]' if ':' in listener.host else listener.host}:{listener.port}"
-        for listener in reversed(settings.sip.listen)
-    }
+    sent_by = longest_sent_by(((listener.transport, listener.address) for listener in settings.sip.listen), settings.name)
     spellings = Spellings(directory, secret)
     return Translation(
         settings,

@@ -86,8 +86,7 @@ async def _resolved(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     """Every next hop, as the running gateway looks it up (RFC 3263)."""
     from gateway.sip.locate import Locator, NotFoundError
 
-    ours = {listener.transport for listener in settings.sip.listen}
-    locator, found, problems = Locator(ours=ours), list[Finding](), list[Finding]()
+    locator, found, problems = Locator(settings.sip.ways), list[Finding](), list[Finding]()
     for key, hop in _hops(settings):
         try:
             targets = await locator.locate(Uri.parse(hop))

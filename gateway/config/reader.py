@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -190,14 +191,32 @@ def _routes(document: Document, outbound: str) -> tuple[RouteRule, ...]:
 
 
 def _refuse_unspoken(document: Document, sip: SipSettings, routes: tuple[RouteRule, ...]) -> None:
-    """Refuse a next hop over a transport that we do not listen on: there the answers would find nobody (RFC 3261 section 18.1.1)."""
-    ours = {listener.transport for listener in sip.listen}
-    if not ours & {"udp", "tcp"}:
+    """Refuse a next hop over a transport, or an IP version of it, that we do not listen on: there the answers would find nobody.
+
+    RFC 3261 section 18.1.1. What a name stands for is looked up later; addresses of the other version are passed over then.
+    """
+    ours = [transport for transport in ("udp", "tcp") if transport in {listener.transport for listener in sip.listen}]
+    if not ours:
         raise ConfigFault(document.file, "sip.listen", "needs an entry with udp: or tcp:, for there is no TLS yet")
     for key, hop in (("sip.outbound", sip.outbound), *((f"route[{at}].next_hop", rule.next_hop) for at, rule in enumerate(routes))):
-        transport = Uri.parse(hop).transport if hop else ""
-        if transport in ("udp", "tcp") and transport not in ours:
+        uri = Uri.parse(hop) if hop else None
+        if uri is None or uri.needs_tls:
+            continue
+        transport = uri.transport if uri.transport in ("udp", "tcp") else ours[0]
+        if transport not in ours:
             raise ConfigFault(document.file, key, f"is over {transport}, but [sip] listen has no {transport}: entry")
+        version = _ip_version(uri.param("maddr") or uri.host)
+        if version and (transport, version == 6) not in sip.ways:
+            reason = f"is an IPv{version} address, but [sip] listen has no {transport}: entry for IPv{version}"
+            raise ConfigFault(document.file, key, reason)
+
+
+def _ip_version(host: str) -> int:
+    """4 or 6 for an address; 0 for a name."""
+    try:
+        return ip_address(host.strip("[]")).version
+    except ValueError:
+        return 0
 
 
 def _admin(document: Document, folder: Path) -> AdminSettings | None:

@@ -15,9 +15,13 @@ class Listener:
     host: str
     port: int
 
+    @property
+    def address(self) -> str:
+        """Without the transport: "127.0.0.1:5060", "[::1]:5060"."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return f"{self.transport}:{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,11 @@ class SipSettings:
     outbound: str = ""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     accepted_status: int = 202
+
+    @property
+    def ways(self) -> frozenset[tuple[str, bool]]:
+        """What we can speak over: (transport, whether it is IPv6) of each listener. Answers elsewhere would find nobody."""
+        return frozenset((listener.transport, ":" in listener.host) for listener in self.listen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
 
 import structlog
 
-from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
@@ -22,10 +20,11 @@ from gateway.core.tables import Tables
 from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri
 
-from .codec import PLACE_OF_BRANCH, Draft, SipCodec
+from .codec import Draft, SipCodec
 from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
 from .flow import Flow
 from .hops import Hops
+from .listening import longest_sent_by, sent_by
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Request, Response
 from .redirect import Place, Redirects, Trail
@@ -43,7 +42,6 @@ _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
 _BROKEN = Answer(500, PHRASES[500])
 _LOOP_DETECTED, _UNAVAILABLE = 482, 503
-_ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
 
 log = structlog.get_logger("sip")
 
@@ -75,8 +73,7 @@ class SipAdapter:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
         self._timers = timers or Timers()
         self._transports = Transports(settings.sip.listen, self)
-        listen = settings.sip.listen
-        self._locator = Locator({":" in listener.host for listener in listen}, {listener.transport for listener in listen})
+        self._locator = Locator(settings.sip.ways)
         self._hops: Hops[Delivery] = Hops()
         self._redirects = Redirects(settings, tables.numbers.host)
         self._timer: asyncio.TimerHandle | None = None
@@ -94,9 +91,11 @@ class SipAdapter:
         """Listen; what comes waits for `serve`. Raises ConfigFault."""
         self._loop = asyncio.get_running_loop()
         await self._transports.open()
-        self._codec.sent_by.update({transport: self._public(local) for transport, local in self._transports.local.items()})
-        sent_by = frozenset(self._codec.sent_by.values())
-        self._uas = Uas(self._policy, self._codec, self._tables, self._settings, self._secret, sent_by)
+        listeners, name = self._transports.local, self._settings.name
+        self._codec.sent_by.update(longest_sent_by(listeners, name))
+        self._sent_by = {local: sent_by(local, name) for _, local in listeners}
+        ours = frozenset(self._sent_by.values())
+        self._uas = Uas(self._policy, self._codec, self._tables, self._settings, self._secret, ours)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,
@@ -105,16 +104,11 @@ class SipAdapter:
             kept=lambda key: self._sink.age(key) is not None,
             heard_at=self._transports.heard_at,
             let_go=self._transports.let_go,
-            sent_by=sent_by,
+            sent_by=ours,
             secret=self._secret,
             now=self._loop.time(),
             timers=self._timers,
         )
-
-    def _public(self, local: str) -> str:
-        """How Via names a listener: by its address, or by the name of the gateway where it listens on all addresses (SIP-61)."""
-        host, _, port = local.rpartition(":")
-        return f"{ascii_domain(self._settings.name)}:{port}" if host in _ALL_ADDRESSES else local
 
     def serve(self) -> None:
         """Take what has come since `open`, and whatever comes: the relay is there."""
@@ -174,7 +168,7 @@ class SipAdapter:
             self._finish(transaction, _UNREACHABLE if is_first else _CONNECTION_LOST)
 
     def _lost(self, flow: Flow) -> list[ClientTransaction[Flow]]:
-        return self._endpoint.clients.flow_lost(replace(flow, local="")) if self._early is None else []
+        return self._endpoint.clients.flow_lost(flow) if self._early is None else []
 
     def owes(self, flow: Flow) -> bool:
         """Whether a request that came on this flow waits for its answer."""
@@ -219,7 +213,7 @@ class SipAdapter:
         if request.method == "OPTIONS":
             if self._draining:
                 raise Refusal("shutting-down")
-            self._endpoint.answer(transaction, uas.options(request), now, remember=False)
+            self._endpoint.answer(transaction, uas.options(request, flow.local), now, remember=False)
             return
         key = uas.message_key(request)
         if self._is_known(transaction, key):
@@ -227,7 +221,7 @@ class SipAdapter:
             return
         if self._draining or self._endpoint.is_crowded:
             raise Refusal("shutting-down" if self._draining else "overloaded")
-        envelope = uas.message(request, peer, fresh_token(), time.time())
+        envelope = uas.message(request, peer, fresh_token(), time.time(), flow.local)
         if envelope is None:
             self._accept(transaction, remember=True)
         else:
@@ -338,8 +332,9 @@ class SipAdapter:
         if draft.number != delivery.number or draft.transport != target.transport:
             draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail)
         branch = self._endpoint.branch()
-        octets = draft.octets.replace(PLACE_OF_BRANCH.encode(), branch.encode(), 1)
-        flow = self._transports.way(target.transport, target.host, target.port)
+        local = self._transports.origin(target.transport, target.host)
+        octets = draft.sent(self._sent_by.get(local, draft.sent_by), branch)
+        flow = self._transports.way(target.transport, local, target.host, target.port)
         now = self._loop.time()
         attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun, renewed)
         self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import blake2b, sha256
 from typing import Protocol
@@ -59,17 +59,27 @@ class Spellings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A MESSAGE as it goes out, but for its branch.
+    """A MESSAGE as it goes out, but for its branch, and for the listener that it leaves from where that is not the one that it names.
 
-    number: the CSeq number that is written in it. transport: that its Via names. trail: how it was redirected to its Request-URI; None
-    where that is the recipient's own.
+    number: the CSeq number that is written in it. transport, sent_by: that its Via names. trail: how it was redirected to its
+    Request-URI; None where that is the recipient's own.
     """
 
     octets: bytes
     number: int
     transport: str
+    sent_by: str
     request_uri: str
     trail: Trail | None = None
+
+    def sent(self, sent_by: str, branch: str) -> bytes:
+        """The octets of one try. sent_by: no longer than that of the draft, so that the bound on the size holds."""
+        return self.octets.replace(_via(self.transport, self.sent_by, PLACE_OF_BRANCH), _via(self.transport, sent_by, branch), 1)
+
+
+def _via(transport: str, sent_by: str, branch: str) -> bytes:
+    """The beginning of the top Via, with the end of the line before it, which nothing in a Request-URI can pass for."""
+    return f"\r\nVia: SIP/2.0/{transport.upper()} {sent_by};branch={branch}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,8 @@ class _Ends:
 class SipCodec:
     """Both directions.
 
-    sent_by: transport -> the Via host and port of ours. secret: key of tags and Call-IDs. spellings: None writes every user as the
-    directory has it.
+    sent_by: transport -> the Via host and port of ours, of several the longest. secret: key of tags and Call-IDs. spellings: None writes
+    every user as the directory has it.
     """
 
     def __init__(
@@ -217,9 +227,7 @@ class SipCodec:
         A later try has another CSeq number, which may be longer. What fills its 1300 octets keeps to them by the short name of
         Content-Length, which is there for that (RFC 3261 section 7.3.3), and gives more room than the longest number takes.
         """
-        draft = self._draft(self._ends_of(envelope), envelope, number, transport, trail)
-        short = draft.octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)
-        return replace(draft, octets=short) if len(short) <= MOST_REQUEST_OCTETS < len(draft.octets) else draft
+        return self._draft(self._ends_of(envelope), envelope, number, transport, trail, again=True)
 
     def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail) -> Parcel:
         """The same message for the place where a trail leads: another Request-URI, all else as it was (RFC 3261 section 8.1.3.4).
@@ -235,7 +243,9 @@ class SipCodec:
                 raise Refusal("too-large-for-sip")
         return parcel._replace(gate=gate, wire=draft)
 
-    def _draft(self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
+    def _draft(
+        self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, *, again: bool = False
+    ) -> Draft:
         content_type, body = self._body(envelope, ends.rule)
         extra = tuple(self._extra(envelope, content_type))
         if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
@@ -244,6 +254,8 @@ class SipCodec:
         write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
         fullest = writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_
         octets = write(fullest, body)
+        if again and len(short := octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)) <= MOST_REQUEST_OCTETS < len(octets):
+            octets = short
         over = len(octets) - MOST_REQUEST_OCTETS
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
@@ -251,7 +263,7 @@ class SipCodec:
         elif over > 0 and (trail or transport == "udp" or not ends.rule.large_messages):
             shorter = (each for each in self._shorter_senders(ends, envelope) if len(fullest.encode()) - len(each.encode()) >= over)
             octets = next((write(from_, body) for from_ in shorter), octets)
-        return Draft(octets, number, transport, uri, trail)
+        return Draft(octets, number, transport, self.sent_by[transport], uri, trail)
 
     def _shorter_senders(self, ends: _Ends, envelope: Envelope) -> Iterable[str]:
         """The values of From that say less: neither a name nor a device is worth a refusal, but a device says more (ADDR-24, IMSG-27)."""

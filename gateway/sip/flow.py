@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Flow:
     """One way to a peer.
 
-    transport: "udp" or "tcp". local: the listener ("127.0.0.1:5060") whose socket is used, empty for any that fits. host, port: the
+    transport: "udp" or "tcp". local: our end ("127.0.0.1:5060"), which tells the socket; empty for any that fits. host, port: the
     peer's address. connection: the number of the stream connection; 0 for datagrams, and for whichever stream leads there.
     """
 

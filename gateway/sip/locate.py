@@ -66,19 +66,14 @@ def in_order(records: Iterable[SRV], chance: Callable[[int], int]) -> list[SRV]:
 
 
 class Locator:
-    """Asks DNS. One instance for all hops. families: whether we have an IPv4 socket (False) and an IPv6 socket (True) to send from.
+    """Asks DNS. One instance for all hops. ways: (transport, whether it is IPv6) of each of our listeners; no target is of another kind.
 
-    ours: the transports that we listen on. chance: as `in_order` takes it.
+    chance: as `in_order` takes it.
     """
 
-    def __init__(
-        self,
-        families: Collection[bool] = (False, True),
-        ours: Collection[str] = TRANSPORTS,
-        chance: Callable[[int], int] = secrets.randbelow,
-    ) -> None:
-        self._ours, self._chance = ours, chance
-        self._family = socket.AF_UNSPEC if len(families) != 1 else socket.AF_INET6 if True in families else socket.AF_INET
+    def __init__(self, ways: Collection[tuple[str, bool]], chance: Callable[[int], int] = secrets.randbelow) -> None:
+        self._ways, self._chance = ways, chance
+        self._ours = {transport for transport, _ in ways}
         self._known: dict[str, tuple[float, tuple[Target, ...]]] = {}
         try:
             self._resolver = dns.asyncresolver.Resolver()
@@ -92,9 +87,12 @@ class Locator:
         until, targets = self._known.get(uri.text, (0.0, ()))
         if until > time.monotonic():
             return targets
-        if not uri.needs_tls and (found := numeric(uri, self._ours)):
+        if not uri.needs_tls and (found := numeric(uri, self._ours)) and self._is_spoken(found.transport, found.host):
             return self._keep(uri, math.inf, (found,))
         return ()
+
+    def _is_spoken(self, transport: str, address: str) -> bool:
+        return (transport, ":" in address) in self._ways
 
     def _keep(self, uri: Uri, seconds: float, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         if len(self._known) >= _MOST_REMEMBERED:
@@ -114,6 +112,8 @@ class Locator:
             # There is none yet, and nothing else may stand in for it.
             raise NotFoundError(f"{uri.text} needs TLS, which there is not yet", temporary=False)
         host, transport = uri.param("maddr") or uri.host, transport_of(uri, self._ours)
+        if numeric(uri, self._ours):
+            raise _unspoken(host, transport)
         faults: list[NotFoundError] = []
         if uri.port is None:
             for each in (transport,) if uri.transport in TRANSPORTS else TRANSPORTS:
@@ -122,8 +122,7 @@ class Locator:
         if faults:
             # One that may pass, if there is one: nothing is final then.
             raise max(faults, key=lambda fault: fault.temporary)
-        addresses = await self._addresses(host)
-        return _ADDRESS_TTL, tuple(Target(transport, address, uri.port or DEFAULT_PORT) for address in addresses)
+        return _ADDRESS_TTL, await self._addresses(host, uri.port or DEFAULT_PORT, transport)
 
     async def _services(self, host: str, transport: str, faults: list[NotFoundError]) -> tuple[float, tuple[Target, ...]] | None:
         """What SRV says of a domain (RFC 2782); None when that is nothing, or nothing that can be used: why not is added to faults.
@@ -140,23 +139,27 @@ class Locator:
         records = [each for each in answer if isinstance(each, SRV) and each.target.to_text() != "."]
         if not records:
             faults.append(NotFoundError(f"{host} offers no SIP service", temporary=False))
-        targets = []
+        targets: list[Target] = []
         for each in in_order(records, self._chance):
             try:
-                addresses = await self._addresses(each.target.to_text(omit_final_dot=True))
+                targets += await self._addresses(each.target.to_text(omit_final_dot=True), each.port, transport)
             except NotFoundError as fault:
                 faults.append(fault)
-            else:
-                targets += [Target(transport, address, each.port) for address in addresses]
         ttl = float(answer.rrset.ttl if answer.rrset else _ADDRESS_TTL)
         return (min(ttl, _ADDRESS_TTL) if faults else ttl, tuple(targets)) if targets else None
 
-    async def _addresses(self, host: str) -> tuple[str, ...]:
-        """By the system's resolver, which knows the hosts file too; it runs in a thread."""
+    async def _addresses(self, host: str, port: int, transport: str) -> tuple[Target, ...]:
+        """By the system's resolver, which knows the hosts file too; it runs in a thread. What we cannot speak to is not asked for."""
+        families = {is_ipv6 for ours, is_ipv6 in self._ways if ours == transport}
+        family = socket.AF_UNSPEC if len(families) != 1 else socket.AF_INET6 if True in families else socket.AF_INET
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, family=self._family, type=socket.SOCK_DGRAM)
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, family=family, type=socket.SOCK_DGRAM)
         except socket.gaierror as error:
             raise NotFoundError(f"no address for {host}: {error.strerror}", temporary=error.errno == socket.EAI_AGAIN) from None
         except UnicodeError:
             raise NotFoundError(f"{host} cannot be asked for", temporary=False) from None
-        return tuple(dict.fromkeys(str(each[4][0]) for each in found))
+        return tuple(Target(transport, address, port) for address in dict.fromkeys(str(each[4][0]) for each in found))
+
+
+def _unspoken(host: str, transport: str) -> NotFoundError:
+    return NotFoundError(f"{host} has no address that a {transport} listener of ours can speak to", temporary=False)

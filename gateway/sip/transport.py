@@ -6,11 +6,7 @@ import asyncio
 import math
 import os
 import socket
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
-from functools import lru_cache
 from typing import Protocol, cast
 
 import structlog
@@ -18,29 +14,21 @@ import structlog
 from gateway.core.errors import ConfigFault
 from gateway.core.settings import Listener
 
+from .datagrams import Datagrams, open_datagrams, shown
 from .flow import Flow
 from .framing import Bad, Last, Ping, Pong, StreamFramer
 from .message import BadMessage
+from .origin import Origins
 
 HEADER_SECONDS, MESSAGE_SECONDS, IDLE_SECONDS = 10.0, 30.0, 300.0
 CONNECT_SECONDS = 5.0
 HALF_CLOSED_SECONDS = 32.0
 """As long as a request may wait for its answer (64*T1)."""
 MOST_CONNECTIONS, MOST_CONNECTIONS_OF_SOURCE = 512, 32
-_SOCKET_BUFFER = 4 * 1024 * 1024
 _MOST_WRITE_BUFFER = 1024 * 1024
 _MOST_QUEUED = 4096
-_REMEMBERED_FLOWS = 1024
 _SWEEP_SECONDS = 1.0
 _PONG = b"\r\n"
-_MOST_SENDS = 3
-_REPORT_ERRORS = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
-"""IP_RECVERR and IPV6_RECVERR of Linux, which Python does not name."""
-_ERROR_OCTETS = 512
-_UNREACHABLE = frozenset((b"\2\3", b"\2\14", b"\3\1", b"\3\4"))
-"""Origin (2 ICMP, 3 ICMPv6) and type of the errors that end a transaction: unreachable, parameter problem (RFC 3261 section 18.4)."""
-_TOO_BIG = b"\2\3\4"
-"""The code of ICMP that only says which size of packet would have passed."""
 
 log = structlog.get_logger("sip")
 
@@ -72,8 +60,7 @@ class Transports:
 
     def __init__(self, listeners: tuple[Listener, ...], receiver: Receiver) -> None:
         self._listeners, self._receiver = listeners, receiver
-        self._udp: dict[str, _Datagrams] = {}
-        self._udp_of_family: dict[bool, _Datagrams] = {}
+        self._udp: dict[str, Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, _Stream] = {}
         self._outgoing: dict[tuple[str, int], _Stream] = {}
@@ -81,8 +68,9 @@ class Transports:
         self._is_open = True
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.local: dict[str, str] = {}
-        """transport -> the address of its first listener, as Via names it."""
+        self._origins = Origins()
+        self.local: list[tuple[str, str]] = []
+        """(transport, address) of each listener in their order: ("udp", "127.0.0.1:5060")."""
 
     async def open(self) -> None:
         """Listen. Raises ConfigFault for an address that cannot be had."""
@@ -90,26 +78,26 @@ class Transports:
         for at, listener in enumerate(self._listeners):
             try:
                 if listener.transport == "udp":
-                    bound = await self._open_udp(loop, listener)
+                    bound = await self._open_udp(listener)
                 elif listener.transport == "tcp":
                     bound = await self._open_tcp(loop, listener)
                 else:
                     continue
             except OSError as error:
                 raise ConfigFault("[sip]", f"sip.listen[{at}]", f"cannot listen on {listener}: {_why(error)}") from None
-            self.local.setdefault(listener.transport, bound)
+            self.local.append((listener.transport, bound))
+            self._origins.add(listener.transport, bound)
         self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    async def _open_udp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
-        _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self._receiver), local_addr=(listener.host, listener.port))
+    async def _open_udp(self, listener: Listener) -> str:
+        datagrams = await open_datagrams(listener, self._receiver.received, self._receiver.unreachable)
         self._udp[datagrams.local] = datagrams
-        self._udp_of_family.setdefault(":" in listener.host, datagrams)
         return datagrams.local
 
     async def _open_tcp(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> str:
         server = await loop.create_server(lambda: _Stream(self, self._receiver, incoming=True), listener.host, listener.port)
         self._servers.append(server)
-        return _shown(server.sockets[0].getsockname())
+        return shown(server.sockets[0].getsockname())
 
     def close(self) -> None:
         """Close everything at once; what is sent from now on goes nowhere."""
@@ -126,14 +114,18 @@ class Transports:
             stream.close()
 
     # -- sending -------------------------------------------------------------------------------------------------------
+    def origin(self, transport: str, host: str) -> str:
+        """The listener that a request to this address leaves from, over TCP the one that stands for us there; empty where there is none."""
+        return self._origins.of(transport, host, asyncio.get_running_loop().time())
+
     def send(self, octets: bytes, flow: Flow) -> None:
         """Put octets on the wire; a stream connection that is not there is made first (SIP-65, TRN-04)."""
         if not self._is_open:
             return
         if flow.transport == "udp":
-            datagrams = self._udp.get(flow.local) or self._udp_of_family.get(":" in flow.host)
+            datagrams = self._datagrams(flow)
             if datagrams is not None:
-                datagrams.send(octets, flow.host, flow.port)
+                datagrams.send(octets, flow)
             else:
                 asyncio.get_running_loop().call_soon(self._receiver.unreachable, flow)
             return
@@ -142,10 +134,19 @@ class Transports:
             stream = self._towards(flow)
         stream.write(octets)
 
-    def way(self, transport: str, host: str, port: int) -> Flow:
-        """The flow by which a request goes to a hop now: over a stream, the very connection whose end is the request's too."""
+    def way(self, transport: str, local: str, host: str, port: int) -> Flow:
+        """The flow by which a request goes to a hop now: from this socket, or over the very connection whose end is the request's too."""
+        if transport == "udp":
+            return Flow(transport, local, host, port)
         flow = Flow(transport, "", host, port)
-        return flow if transport == "udp" or not self._is_open else self._towards(flow).target
+        return self._towards(flow).target if self._is_open else flow
+
+    def _datagrams(self, flow: Flow) -> Datagrams | None:
+        """The socket of its local address, which may be one on all addresses; where there is none, one that reaches the peer."""
+        if found := self._udp.get(flow.local):
+            return found
+        all_addresses = "[::]" if ":" in flow.host else "0.0.0.0"  # noqa: S104 - to find it, not to listen there
+        return self._udp.get(f"{all_addresses}:{flow.local.rpartition(':')[2]}") or self._udp.get(self.origin("udp", flow.host))
 
     def heard_at(self, flow: Flow) -> float:
         """When octets came last on this connection of ours: -inf for never, inf where it is not made, or gone."""
@@ -208,57 +209,6 @@ class Transports:
         self._sweep_handle = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    """One UDP socket."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._flow = lru_cache(_REMEMBERED_FLOWS)(lambda addr: Flow("udp", self.local, addr[0], addr[1]))
-        self._failed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.DatagramTransport", transport)
-        self._loop = asyncio.get_running_loop()
-        # The transports of the loops lend a socket that cannot read its error queue.
-        self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
-        if sys.platform == "linux":
-            self._socket.setsockopt(*_REPORT_ERRORS[self._socket.family], 1)
-        self.local = _shown(self._socket.getsockname())
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._receiver.received(data, self._flow(addr))
-
-    def send(self, octets: bytes, host: str, port: int) -> None:
-        """Send a datagram. What became of an earlier one may show only now, in place of sending this one: then it is sent again."""
-        for _ in range(_MOST_SENDS):
-            self._failed = False
-            self._transport.sendto(octets, (host, port))
-            if not self._failed:
-                return
-        self._loop.call_soon(self._receiver.unreachable, self._flow((host, port)))
-
-    def error_received(self, exc: Exception) -> None:
-        self._failed = True
-        log.debug("datagram error", reason=str(exc))
-        if sys.platform == "linux":
-            for host, port in set(self._unreachable()):
-                self._loop.call_soon(self._receiver.unreachable, self._flow((host, port)))
-
-    def _unreachable(self) -> Iterator[tuple[str, int]]:
-        """Where datagrams could not be delivered, as the kernel was told by ICMP; the queue must be emptied (ip(7))."""
-        with suppress(OSError):
-            while True:
-                _, notes, _, address = self._socket.recvmsg(0, _ERROR_OCTETS, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
-                if any(note[4:6] in _UNREACHABLE and note[4:7] != _TOO_BIG for _, _, note in notes):
-                    yield address[0], address[1]
-
-    def close(self) -> None:
-        self._transport.close()
-        self._socket.close()
-
-
 class _Stream(asyncio.Protocol):
     """One TCP connection, made by either side."""
 
@@ -283,7 +233,7 @@ class _Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.flow = Flow("tcp", _shown(transport.get_extra_info("sockname")), peer[0], peer[1], self.number)
+        self.flow = Flow("tcp", shown(transport.get_extra_info("sockname")), peer[0], peer[1], self.number)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._transports.admit(self):
@@ -385,8 +335,3 @@ def _why(error: OSError) -> str:
     """What the system says; uvloop tells it only in what its error was raised from."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     return os.strerror(cause.errno) if cause.errno else str(error)
-
-
-def _shown(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"

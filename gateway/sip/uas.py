@@ -30,7 +30,7 @@ _IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
 
 
 class Uas:
-    """The checks. sent_by: our Via hosts and ports, for loops. own: host names and addresses under which the gateway itself is meant."""
+    """The checks. sent_by: our Via hosts and ports; they tell loops, and under them the gateway itself is meant."""
 
     def __init__(self, policy: Policy, codec: SipCodec, tables: Tables, settings: Settings, secret: bytes, sent_by: frozenset[str]) -> None:
         self._policy, self._codec, self._tables, self._settings = policy, codec, tables, settings
@@ -41,7 +41,7 @@ class Uas:
         """202, or what `[sip] accepted_status` says (IMSG-22)."""
         self._schemes = (*_SCHEMES, "tel") if tables.numbers.domain else _SCHEMES
         self._who = remembered(4096)(self._find_who)
-        self._own_hosts = {ascii_domain(settings.name), *(each.rpartition(":")[0] for each in sent_by)}
+        self._own_name = ascii_domain(settings.name)
 
     def peer(self, transport: str, host: str) -> Peer:
         """Who sent it (SIP-73). Raises Refusal."""
@@ -80,20 +80,26 @@ class Uas:
             b"%d" % request.cseq.number,
         )
 
-    def options(self, request: Request) -> Answer:
-        """The answer to OPTIONS: as far as the target goes, what a MESSAGE to it would meet (SIP-88). Raises Refusal."""
+    def options(self, request: Request, local: str = "") -> Answer:
+        """The answer to OPTIONS: as far as the target goes, what a MESSAGE to it would meet (SIP-88). Raises Refusal.
+
+        local: the address of ours that it was sent to, "192.0.2.1:5060", where that is known.
+        """
         self._scheme(request)
-        if not self._is_ours(request.request_uri):
+        if not self._is_ours(request.request_uri, local):
             self._policy.reaches(request.request_uri)
         self._hops_and_extensions(request)
         return Answer(
             200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Accept-Language", "*"), ("Supported", ""))
         )
 
-    def message(self, request: Request, peer: Peer, trace_id: str, now: float) -> Envelope | None:
-        """A MESSAGE that may be kept, as an envelope; None for one without content. Raises Refusal. now: POSIX seconds."""
+    def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | None:
+        """A MESSAGE that may be kept, as an envelope; None for one without content. Raises Refusal.
+
+        now: POSIX seconds. local: as for `options`.
+        """
         self._scheme(request)
-        target = request.to.uri if self._is_ours(request.request_uri) else request.request_uri
+        target = request.to.uri if self._is_ours(request.request_uri, local) else request.request_uri
         parties = self._policy.from_sip(peer, _sender(request.from_), target)
         self._hops_and_extensions(request)
         if any(_IM_ROUTE.search(value) for name in ("route", "record-route") for value in request.index.get(name, ())):
@@ -115,8 +121,12 @@ class Uas:
         if "sips" in (uri.scheme, request.to.uri.scheme):
             raise Refusal("sips-not-allowed")
 
-    def _is_ours(self, uri: Uri) -> bool:
-        return uri.user is None and uri.host in self._own_hosts
+    def _is_ours(self, uri: Uri, local: str) -> bool:
+        """Whether it names the gateway: by its name, or by an address that it listens on, where a port that it says must be ours too."""
+        if uri.user is not None or not uri.host:
+            return False
+        named = f"{uri.host}:{uri.port or ''}"
+        return uri.host == self._own_name or any(own == named or own.rpartition(":")[0] + ":" == named for own in (*self._sent_by, local))
 
     def _hops_and_extensions(self, request: Request) -> None:
         if request.max_forwards == 0 and request.method == "MESSAGE":

@@ -174,9 +174,10 @@ def stamped(via: Via, value: bytes, source: tuple[str, int]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _received(host: str) -> bytes:
-    """A source address as `received` has it: IPv6 without brackets and zone (SIP-25)."""
+    """A source address as `received` has it: IPv6 without brackets and zone (SIP-25), and IPv4 as such where a socket has mapped it."""
     try:
-        return ip_address(host.partition("%")[0]).compressed.encode()
+        address = ip_address(host.partition("%")[0])
+        return ((address.version == 6 and address.ipv4_mapped) or address).compressed.encode()
     except ValueError:
         raise SyntaxFault("Bad source address", section="RFC 3261 section 18.2.1") from None
 

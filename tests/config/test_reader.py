@@ -40,7 +40,7 @@ mappings = "mappings"
 [sip]
 listen = ["udp:127.0.0.1:5060", "tcp:[::1]:5060", "tls:0.0.0.0:0"]
 domains = ["Example.NET.", "[2001:DB8::1]", "bücher.example"]
-outbound = "sip:127.0.0.1:5080;transport=tcp"
+outbound = "sip:[::1]:5080;transport=tcp"
 trusted = ["127.0.0.1/32", "2001:db8::/32", "192.0.2.7"]
 accepted_status = 200
 [xmpp]
@@ -123,7 +123,7 @@ def test_every_key_with_its_typed_value(tmp_path: Path) -> None:
         sip=SipSettings(
             listen=(Listener("udp", "127.0.0.1", 5060), Listener("tcp", "::1", 5060), Listener("tls", "0.0.0.0", 0)),
             domains=("example.net", "[2001:db8::1]", "xn--bcher-kva.example"),
-            outbound="sip:127.0.0.1:5080;transport=tcp",
+            outbound="sip:[::1]:5080;transport=tcp",
             trusted=(ip_network("127.0.0.1/32"), ip_network("2001:db8::/32"), ip_network("192.0.2.7/32")),
             accepted_status=200,
         ),
@@ -152,7 +152,7 @@ def test_every_key_with_its_typed_value(tmp_path: Path) -> None:
                 False,
                 True,
             ),
-            RouteRule("*", "sip:127.0.0.1:5080;transport=tcp"),
+            RouteRule("*", "sip:[::1]:5080;transport=tcp"),
         ),
         admin=AdminSettings("127.0.0.1:8080", tmp_path / "admin.token"),
         digest=DigestSettings("example.net", Path("/etc/accounts.toml"), ("SHA-512-256", "SHA-256")),
@@ -336,6 +336,21 @@ MISTAKES = [
         SIP_DOMAINS,
         f'{SIP_DOMAINS}\noutbound = "127.0.0.1:5080"',
         'sip.outbound: "127.0.0.1:5080": Bad URI (RFC 3261 section 19.1); write one as sip:127.0.0.1:5080',
+    ),
+    (
+        SIP_DOMAINS,
+        f'{SIP_DOMAINS}\noutbound = "sip:[2001:db8::7]:5070"',
+        "sip.outbound: is an IPv6 address, but [sip] listen has no udp: entry for IPv6",
+    ),
+    (
+        MINIMAL,
+        f'{MINIMAL}[[route]]\ndomain = "*"\nnext_hop = "sip:h;maddr=[::1]"',
+        "route[0].next_hop: is an IPv6 address, but [sip] listen has no udp: entry for IPv6",
+    ),
+    (
+        f"{LISTEN}\n{SIP_DOMAINS}",
+        f'listen = ["udp:[::]:5060", "tcp:127.0.0.1:5060"]\n{SIP_DOMAINS}\noutbound = "sip:127.0.0.1:5070"',
+        "sip.outbound: is an IPv4 address, but [sip] listen has no udp: entry for IPv4",
     ),
     (
         SIP_DOMAINS,

@@ -38,7 +38,7 @@ class Answers:
         self.now = 1000.0
         self._zone, self._monkeypatch = zone, monkeypatch
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        self.locator = Locator(families, ours, chance)
+        self.locator = Locator({(transport, family) for transport in ours for family in families}, chance)
         monkeypatch.setattr(dns.asyncresolver.Resolver, "resolve", self._resolve)
 
     def locate(self, uri: str) -> list[tuple[str, str, int]]:
@@ -68,7 +68,10 @@ class Answers:
         if not isinstance(found, Sequence):
             raise found
         kinds = [(socket.AF_INET6 if ":" in address else socket.AF_INET, address) for address in found]
-        return [(kind, type, 17, "", (address, 0)) for kind, address in kinds if family in (socket.AF_UNSPEC, kind)]
+        suited = [(kind, type, 17, "", (address, 0)) for kind, address in kinds if family in (socket.AF_UNSPEC, kind)]
+        if kinds and not suited:
+            raise socket.gaierror(socket.EAI_NODATA, "No address associated with hostname")
+        return suited
 
 
 Answered = Callable[..., Answers]
@@ -126,6 +129,21 @@ def test_a_name_with_a_port_means_its_addresses(answers: Answered) -> None:
     it = answers({"hop.example": ["192.0.2.7", "2001:db8::7", "192.0.2.7"]})
     assert it.locate("sip:hop.example:5070") == [("udp", "192.0.2.7", 5070), ("udp", "2001:db8::7", 5070)]
     assert it.asked == ["hop.example"]
+
+
+def test_servers_of_another_ip_version_are_passed_over(answers: Answered) -> None:
+    rows = [60, "0 0 5070 six.example", "1 0 5071 four.example"]
+    zone = {"_sip._udp.hop.example": rows, "six.example": ["2001:db8::7"], "four.example": ["192.0.2.7"]}
+    assert answers(zone, families=(False,)).locate("sip:hop.example") == [("udp", "192.0.2.7", 5071)]
+    assert answers(zone, families=(True,)).locate("sip:hop.example") == [("udp", "2001:db8::7", 5070)]
+
+
+@pytest.mark.parametrize("hop", ["sip:[2001:db8::7]", "sip:six.example:5070", "sip:hop.example"])
+def test_a_hop_of_another_ip_version_alone_cannot_be_reached(answers: Answered, hop: str) -> None:
+    it = answers({"_sip._udp.hop.example": [60, "0 0 5070 six.example"], "six.example": ["2001:db8::7"]}, families=(False,))
+    with pytest.raises(NotFoundError, match=r"has no address that a udp listener of ours can speak to|No address associated") as fault:
+        it.locate(hop)
+    assert not fault.value.temporary
 
 
 @pytest.mark.parametrize(("families", "found"), [((False,), "192.0.2.7"), ((True,), "2001:db8::7")])
@@ -262,7 +280,7 @@ def test_a_machine_without_name_servers_still_knows_numeric_hops(monkeypatch: py
 
     made = dns.asyncresolver.Resolver
     monkeypatch.setattr(dns.asyncresolver, "Resolver", resolver)
-    locator = Locator()
+    locator = Locator({("udp", False)})
     assert asyncio.run(locator.locate(Uri.parse("sip:192.0.2.7"))) == (Target("udp", "192.0.2.7", 5060),)
     with pytest.raises(NotFoundError) as fault:
         asyncio.run(locator.locate(Uri.parse("sip:hop.example")))

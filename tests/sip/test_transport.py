@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any
 
@@ -40,13 +40,13 @@ class Mailbox:
 
     owing = False
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.messages: Inbox[tuple[bytes, Flow]] = Inbox()
         self.bad: Inbox[tuple[BadMessage, Flow]] = Inbox()
         self.gone: Inbox[Flow] = Inbox()
         self.unreached: list[Flow] = []
         self.heard: list[float] = []
-        self.transports = Transports((Listener("udp", "127.0.0.1", 0), Listener("tcp", "127.0.0.1", 0)), self)
+        self.transports = Transports((Listener("udp", host, 0), Listener("tcp", host, 0)), self)
 
     def received(self, data: bytes, flow: Flow) -> None:
         self.messages.put((data, flow))
@@ -67,15 +67,18 @@ class Mailbox:
         return self.owing
 
     def port(self, transport: str) -> int:
-        return int(self.transports.local[transport].rpartition(":")[2])
+        return int(self.local(transport).rpartition(":")[2])
+
+    def local(self, transport: str) -> str:
+        return dict(self.transports.local)[transport]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port("tcp"))
 
 
 @asynccontextmanager
-async def mailbox() -> AsyncIterator[Mailbox]:
-    it = Mailbox()
+async def mailbox(host: str = "127.0.0.1") -> AsyncIterator[Mailbox]:
+    it = Mailbox(host)
     await it.transports.open()
     try:
         yield it
@@ -97,6 +100,13 @@ async def receive(sock: socket.socket) -> bytes:
         return await asyncio.get_running_loop().sock_recv(sock, 65_536)
 
 
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 def dead_port(kind: int = socket.SOCK_DGRAM) -> int:
     """A port where nobody listens."""
     with socket.socket(socket.AF_INET, kind) as sock:
@@ -114,25 +124,30 @@ async def eof(reader: asyncio.StreamReader) -> bytes:
 
 
 # -- UDP ------------------------------------------------------------------------------------------------------------------
+EVERYWHERE = pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+
+
+@EVERYWHERE
 @pytest.mark.requirement("SIP-63", "TRN-01")
-def test_a_datagram_comes_with_its_flow_and_the_answer_goes_back_from_the_same_socket(run: Run) -> None:
+def test_a_datagram_comes_with_its_flow_and_the_answer_goes_back_from_the_same_socket(run: Run, host: str) -> None:
     async def talk() -> None:
-        async with mailbox() as it, phone() as sock:
+        async with mailbox(host) as it, phone() as sock:
             sock.connect(("127.0.0.1", it.port("udp")))
             sock.send(MESSAGE)
             data, flow = await it.messages.next()
             assert data == MESSAGE
-            assert flow == Flow("udp", it.transports.local["udp"], *sock.getsockname())
+            assert flow == Flow("udp", f"127.0.0.1:{it.port('udp')}", *sock.getsockname())
             it.transports.send(b"answer", flow)
             assert await receive(sock) == b"answer"  # a connected socket takes nothing from another port
 
     run(talk())
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("size", [0, 1, 65_507])
-def test_datagrams_of_all_sizes(run: Run, size: int) -> None:
+def test_datagrams_of_all_sizes(run: Run, host: str, size: int) -> None:
     async def talk() -> None:
-        async with mailbox() as it, phone() as sock:
+        async with mailbox(host) as it, phone() as sock:
             sock.sendto(b"x" * size, ("127.0.0.1", it.port("udp")))
             sock.sendto(b"end", ("127.0.0.1", it.port("udp")))
             found = [data for data, _ in [await it.messages.next(), await it.messages.next()]] if size else [b"", (await last(it))]
@@ -145,10 +160,11 @@ async def last(it: Mailbox) -> bytes:
     return (await it.messages.next(where=lambda item: item[0] == b"end"))[0]
 
 
+@EVERYWHERE
 @pytest.mark.requirement("TXN-24")
-def test_a_port_where_nobody_listens_is_told_at_once_and_costs_no_other_datagram(run: Run) -> None:
+def test_a_port_where_nobody_listens_is_told_at_once_and_costs_no_other_datagram(run: Run, host: str) -> None:
     async def talk() -> None:
-        async with mailbox() as it, phone() as sock:
+        async with mailbox(host) as it, phone() as sock:
             dead = Flow("udp", "", "127.0.0.1", dead_port())
             live = Flow("udp", "", *sock.getsockname())
             for number in range(5):
@@ -162,10 +178,11 @@ def test_a_port_where_nobody_listens_is_told_at_once_and_costs_no_other_datagram
     run(talk())
 
 
+@EVERYWHERE
 @pytest.mark.requirement("TXN-24")
-def test_it_is_told_too_when_nothing_else_is_sent(run: Run) -> None:
+def test_it_is_told_too_when_nothing_else_is_sent(run: Run, host: str) -> None:
     async def talk() -> None:
-        async with mailbox() as it:
+        async with mailbox(host) as it:
             port = dead_port()
             it.transports.send(MESSAGE, Flow("udp", "", "127.0.0.1", port))
             assert (await it.gone.next()).port == port
@@ -176,13 +193,55 @@ def test_it_is_told_too_when_nothing_else_is_sent(run: Run) -> None:
     run(talk())
 
 
+@pytest.mark.parametrize("listening", ["127.0.0.1", "0.0.0.0"])
 @pytest.mark.parametrize(("host", "size"), [("::1", 9), ("255.255.255.255", 9), ("127.0.0.1", 70_000)])
-def test_what_the_kernel_does_not_take_is_lost_and_not_raised(run: Run, host: str, size: int) -> None:
+def test_what_the_kernel_does_not_take_is_lost_and_not_raised(run: Run, listening: str, host: str, size: int) -> None:
     async def talk() -> None:
-        async with mailbox() as it:
+        async with mailbox(listening) as it:
             it.transports.send(b"x" * size, Flow("udp", "", host, 5060))
             assert it.gone.waiting == []  # told later, never inside `send`
             assert (await it.gone.next()).host == host
+
+    run(talk())
+
+
+@EVERYWHERE
+def test_it_goes_on_to_read_after_an_error(run: Run, host: str) -> None:
+    async def talk() -> None:
+        async with mailbox(host) as it, phone() as sock:
+            for number in range(3):
+                it.transports.send(MESSAGE, Flow("udp", "", "127.0.0.1", dead_port()))
+                await it.gone.next()
+                sock.sendto(b"%d" % number, ("127.0.0.1", it.port("udp")))
+                assert (await it.messages.next())[0] == b"%d" % number
+
+    run(talk())
+
+
+@pytest.mark.requirement("SIP-63")
+@pytest.mark.parametrize(("listening", "asked", "shown"), [("0.0.0.0", "127.0.0.2", "127.0.0.2"), ("::", "::1", "[::1]")])
+def test_listening_everywhere_the_answer_leaves_from_the_address_that_was_asked(run: Run, listening: str, asked: str, shown: str) -> None:
+    async def talk() -> None:
+        if ":" in asked and not has_ipv6():
+            pytest.skip("this machine has no IPv6 on loopback")
+        async with mailbox(listening) as it:
+            with socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.connect((asked, it.port("udp")))
+                sock.send(MESSAGE)
+                data, flow = await it.messages.next()
+                assert (data, flow.local) == (MESSAGE, f"{shown}:{it.port('udp')}")
+                it.transports.send(b"answer", flow)
+                assert await receive(sock) == b"answer"  # a connected socket takes nothing from another address
+
+    run(talk())
+
+
+def test_from_an_address_that_is_gone_nothing_can_be_sent(run: Run) -> None:
+    async def talk() -> None:
+        async with mailbox("0.0.0.0") as it, phone() as sock:
+            it.transports.send(MESSAGE, Flow("udp", f"192.0.2.250:{it.port('udp')}", *sock.getsockname()))
+            assert await it.gone.next() == Flow("udp", it.local("udp"), *sock.getsockname())
 
     run(talk())
 
@@ -493,7 +552,7 @@ def test_one_connection_to_a_hop_is_made_and_used_again_in_both_directions(run: 
 def test_a_connection_that_cannot_be_made_is_told_at_once(run: Run) -> None:
     async def talk() -> None:
         async with mailbox() as it:
-            hop = it.transports.way("tcp", "127.0.0.1", dead_port(socket.SOCK_STREAM))
+            hop = it.transports.way("tcp", "", "127.0.0.1", dead_port(socket.SOCK_STREAM))
             it.transports.send(b"one", hop)
             assert await it.gone.next() == hop
             assert it.unreached == [hop]
@@ -507,14 +566,14 @@ def test_a_connection_that_breaks_is_told_and_made_anew_when_needed(run: Run) ->
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             it.transports.send(b"one", hop)
-            first = it.transports.way("tcp", hop.host, hop.port)
-            assert it.transports.way("tcp", hop.host, hop.port) == first
+            first = it.transports.way("tcp", "", hop.host, hop.port)
+            assert it.transports.way("tcp", "", hop.host, hop.port) == first
             assert await came.next() == b"one"
             it.owing = True  # which keeps no connection of our own: no answer could come on it
             (await ends.next()).write_eof()
             assert await it.gone.next() == first
             assert (it.unreached, it.heard) == ([], [-inf])
-            second = it.transports.way("tcp", hop.host, hop.port)
+            second = it.transports.way("tcp", "", hop.host, hop.port)
             assert second.connection != first.connection
             it.transports.send(b"two", second)
             assert await came.next() == b"two"
@@ -533,7 +592,7 @@ def test_a_connection_that_is_given_up_is_told_once_and_the_next_one_is_new(run:
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             assert it.transports.heard_at(hop) == inf  # there is nothing to give up
-            old = it.transports.way("tcp", hop.host, hop.port)
+            old = it.transports.way("tcp", "", hop.host, hop.port)
             it.transports.send(b"one", old)
             assert it.transports.heard_at(old) == inf
             assert await came.next() == b"one"
@@ -546,7 +605,7 @@ def test_a_connection_that_is_given_up_is_told_once_and_the_next_one_is_new(run:
             it.transports.let_go(old)
             assert it.gone.waiting == [old]
             assert it.heard == [-inf]  # it was not the peer who ended it
-            new = it.transports.way("tcp", hop.host, hop.port)
+            new = it.transports.way("tcp", "", hop.host, hop.port)
             it.transports.send(b"two", new)
             assert await came.next() == b"two"
             assert it.transports.heard_at(new) == -inf
@@ -564,7 +623,7 @@ def test_an_answer_whose_connection_is_gone_goes_by_a_new_one(run: Run) -> None:
     async def talk() -> None:
         async with mailbox() as it, server() as (hop, came, ends):
             it.transports.send(b"answer", Flow("tcp", "127.0.0.1:1", hop.host, hop.port, 99_999))
-            way = it.transports.way("tcp", hop.host, hop.port)
+            way = it.transports.way("tcp", "", hop.host, hop.port)
             assert await came.next() == b"answer"
             (await ends.next()).close()
             assert await it.gone.next() == way  # as requests name it, so that those on this connection end too

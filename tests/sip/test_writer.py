@@ -89,6 +89,8 @@ def test_every_via_in_order_and_only_the_top_one_changed() -> None:
     ("SIP/2.0/UDP 192.0.2.1:5070", SOURCE, "SIP/2.0/UDP 192.0.2.1:5070"),
     ("SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1", SOURCE, "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1;received=192.0.2.1"),
     ("SIP/2.0/UDP client.example.org", SOURCE, "SIP/2.0/UDP client.example.org;received=192.0.2.1"),
+    ("SIP/2.0/TCP h;rport", ("::ffff:192.0.2.1", 5099), "SIP/2.0/TCP h;rport=5099;received=192.0.2.1"),
+    ("SIP/2.0/TCP 192.0.2.1", ("::ffff:192.0.2.1", 5099), "SIP/2.0/TCP 192.0.2.1"),
     ("SIP/2.0/UDP 192.0.2.1;rport", SOURCE, "SIP/2.0/UDP 192.0.2.1;rport=5099;received=192.0.2.1"),
     ("SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK1", SOURCE, "SIP/2.0/UDP 192.0.2.1;rport=5099;branch=z9hG4bK1;received=192.0.2.1"),
     ("SIP/2.0/UDP h;RPORT ; branch=z9hG4bK1", SOURCE, "SIP/2.0/UDP h;rport=5099 ; branch=z9hG4bK1;received=192.0.2.1"),

@@ -23,6 +23,7 @@ from gateway.core.uri import sip_uri
 from gateway.relay import report
 from gateway.sip.codec import Draft
 from gateway.sip.message import BadMessage, Request, Response
+from gateway.sip.reading import read_response
 from gateway.sip.uas import Uas
 from gateway.translation import Translation, translation
 from gateway.xmpp.codec import read_parties
@@ -156,7 +157,7 @@ def _envelope(parts: Translation, came: Read, peer: str, now: float) -> Envelope
 
 
 def _from_request(parts: Translation, request: Request, peer: str, now: float) -> Envelope | None:
-    uas = Uas(parts.guard, parts.to_sip, parts.tables, parts.settings, _SECRET, frozenset(parts.to_sip.sent_by.values()))
+    uas = Uas(parts.guard, parts.tables, parts.settings, _SECRET, frozenset(parts.to_sip.sent_by.values()))
     known = uas.peer("udp", peer) if peer else Peer("trusted")
     uas.method(request)
     if request.method != "MESSAGE":
@@ -174,7 +175,7 @@ def _from_response(parts: Translation, response: Response, now: float) -> Envelo
     whom = parts.directory.jid_of(parts.directory.find(response.to.uri_text)[1])
     origin = StanzaOrigin((response.top_via.branch or "").removeprefix("z9hG4bK"), "chat", str(author), str(whom))
     failed = _shell(parts, str(author.bare), str(whom), now, origin)
-    return report.failure(failed, parts.to_sip.read_response(response), _TRACE_ID, now)
+    return report.failure(failed, read_response(response, parts.tables), _TRACE_ID, now)
 
 
 def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:

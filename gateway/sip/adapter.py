@@ -27,6 +27,7 @@ from .hops import Hops
 from .listening import longest_sent_by, sent_by
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Request, Response
+from .reading import read_response
 from .redirect import Place, Redirects, Trail
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
@@ -95,7 +96,7 @@ class SipAdapter:
         self._codec.sent_by.update(longest_sent_by(listeners, name))
         self._sent_by = {local: sent_by(local, name) for _, local in listeners}
         ours = frozenset(self._sent_by.values())
-        self._uas = Uas(self._policy, self._codec, self._tables, self._settings, self._secret, ours)
+        self._uas = Uas(self._policy, self._tables, self._settings, self._secret, ours)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,
@@ -402,7 +403,7 @@ class SipAdapter:
         """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
         if response.status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat:
             return Outcome(Verdict.MERGED, _LOOP_DETECTED)
-        return self._codec.read_response(response)
+        return read_response(response, self._tables)
 
     def _hold(self, gate: str, seconds: float) -> None:
         self._loop.call_later(self._hops.hold(gate, seconds, self._loop.time()) + 0.01, self._sink.link_up, gate)

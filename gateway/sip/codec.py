@@ -1,35 +1,31 @@
-"""SIP MESSAGE <-> Envelope: RFC 3428, RFC 7572 and RFC 3862. Pure: the command line uses it too."""
+"""Envelope -> SIP MESSAGE: RFC 3428, RFC 7572 and RFC 3862. Pure: the command line uses it too. The way back is in reading.py."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Protocol
-from urllib.parse import quote, unquote
 
 from gateway.core.address import Address, SipAddress
-from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
-from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
-from gateway.core.dates import format_sip_date, parse_sip_date
+from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, written_at
+from gateway.core.dates import format_sip_date
 from gateway.core.envelope import Envelope, RequestOrigin
-from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
-from gateway.core.outcome import DELIVERED, Outcome, Verdict
-from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.ports import Names, Parcel
 from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
-from gateway.core.text import crlf, one_line, shown_name
+from gateway.core.text import crlf, one_line
 from gateway.core.uri import Uri, sip_uri
 
-from . import grammar, writer
-from .message import MAGIC_COOKIE, Request, Response
-from .redirect import Trail, preference
+from . import writer
+from .redirect import Trail
 from .route import gate_of, route_of, transport_of
+from .threads import call_id_of
 
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
@@ -37,17 +33,11 @@ PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
 """Stands in a translated request where each try puts its own branch, which is as long."""
 _TEXT_TYPE = "text/plain;charset=UTF-8"
 _CPIM_TYPE = "message/cpim"
-_SHOWN = ("render", "inline")
-"""The dispositions of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183)."""
-_MOST_CALL_ID = 255
-_ENCODED_THREAD = "xmpp-thread."
 _REMEMBERED = 4096
 _MOST_CSEQ = 2**31
 _MOST_REASON = 128
 _MOST_QUOTED = 128
 _MOST_TARGET = 256
-_PLAIN_THREAD = re.compile(rf"(?!{re.escape(_ENCODED_THREAD)}){grammar.CALL_ID.pattern}")
-"""A thread that can be the Call-ID as it stands: one that looks encoded would not come back."""
 
 
 class Spellings(Protocol):
@@ -100,7 +90,7 @@ class _Ends:
 
 
 class SipCodec:
-    """Both directions.
+    """Writes requests.
 
     sent_by: transport -> the Via host and port of ours, of several the longest. secret: key of tags and Call-IDs. spellings: None writes
     every user as the directory has it.
@@ -115,99 +105,10 @@ class SipCodec:
         sent_by: dict[str, str],
         spellings: Spellings | None = None,
     ) -> None:
-        self._names, self._tables, self._settings, self._numbers = names, tables, settings, tables.numbers
+        self._names, self._settings, self._numbers = names, settings, tables.numbers
         self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
         self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
-
-    # -- from SIP ------------------------------------------------------------------------------------------------------
-    def read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
-        """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal."""
-        expires_at = self._expires_at(request, now)
-        content_type = request.content_type
-        if request.body and "content-disposition" in request.index:
-            _require_shown(request.header("content-disposition"))
-        is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
-        if is_cpim:
-            message = self._read_cpim(request.body)
-        elif content_type is None or content_type.essence == "text/plain":
-            subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
-            message = text_message(
-                parties.sender,
-                parties.recipient,
-                self._text(request),
-                _sent_at(request, now),
-                subjects=((subject, ""),) if subject else (),
-                language=(request.content_language or "") if "content-language" in request.index else "",
-                sender_name=one_line(request.from_.display_name),
-            )
-        else:
-            raise Refusal("type-unsupported")
-        if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
-            return None
-        origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
-        return Envelope(
-            id=(_message_id(message) if is_cpim else "") or stanza_id(request),
-            trace_id=trace_id,
-            sender=parties.sender,
-            recipient=parties.recipient,
-            message=message,
-            received_at=now,
-            peer=peer,
-            sender_device=parties.sender_device,
-            recipient_device=parties.recipient_device,
-            expires_at=expires_at,
-            thread=_thread(request.call_id),
-            sender_name=_sender_name(request),
-            origin=origin,
-        )
-
-    @staticmethod
-    def _text(request: Request) -> str:
-        """The text/plain body in its charset (IMSG-16, MSG-36)."""
-        if not request.body or request.content_type is None:
-            return ""
-        try:
-            return request.content_type.text(request.body)
-        except SyntaxFault as fault:
-            raise Refusal("bad-request-text", fault.what) from None
-
-    @staticmethod
-    def _read_cpim(body: bytes) -> CpimMessage:
-        """A message/cpim body with text inside; its octets stay as they came."""
-        try:
-            message = CpimMessage.parse(body)
-            _require_shown(message.entity.header("Content-Disposition"))
-            if message.entity.content_type.essence != "text/plain":
-                raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
-            for namespace, name in message.required:
-                if (namespace, name) not in UNDERSTOOD:
-                    raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
-            message.entity.text()
-        except SyntaxFault as fault:
-            raise Refusal("bad-body", fault.what) from None
-        return message
-
-    @staticmethod
-    def _expires_at(request: Request, now: float) -> float | None:
-        """Date + Expires, or receipt + Expires (MSG-51 to MSG-55). Raises Refusal for what has expired already."""
-        seconds = request.expires
-        if seconds is None:
-            return None
-        at = _sent_at(request, now) + seconds
-        if at <= now:
-            raise Refusal("expired")
-        return at
-
-    def read_response(self, response: Response) -> Outcome:
-        """What a final response says of the message that it answers (REL-11)."""
-        status = response.status
-        if status < 300:
-            return DELIVERED
-        reason = one_line(response.reason)[:_MOST_REASON]
-        contact = max(response.contact, key=preference).uri_text if status < 400 and response.contact else ""
-        verdict = Verdict.LATER if self._tables.status(status).again else Verdict.FAILED
-        return Outcome(verdict, status, reason, response.retry_after, contact)
 
     # -- to SIP --------------------------------------------------------------------------------------------------------
     def write(self, envelope: Envelope, number: int) -> Parcel:
@@ -330,14 +231,11 @@ class SipCodec:
         return _Ends(author, target, from_, to, rule, f"sip {home.normal}", gate, transport_of(Uri.parse(gate), self.sent_by))
 
     def _call_id(self, envelope: Envelope) -> str:
-        """The thread where it is a Call-ID; else the thread in an encoding that is one, so that replies bring it back (IMSG-10)."""
+        """One that brings the thread back with each reply, where the thread has room in it (IMSG-10)."""
         thread = envelope.thread
         if not thread:
             return self._token(envelope.trace_id)
-        if len(thread) <= _MOST_CALL_ID and thread.isascii() and _PLAIN_THREAD.fullmatch(thread):
-            return thread
-        encoded = _ENCODED_THREAD + quote(thread, safe="")
-        return encoded if len(encoded) <= _MOST_CALL_ID else self._token(thread, str(envelope.sender), str(envelope.recipient))
+        return call_id_of(thread) or self._token(thread, str(envelope.sender), str(envelope.recipient))
 
     def _token(self, *parts: str) -> str:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
@@ -387,54 +285,3 @@ def _short(text: str) -> str:
 def _cut(text: bytes, octets: int) -> bytes:
     """The beginning of a UTF-8 text, in whole characters."""
     return text[:octets].decode("utf-8", "ignore").encode()
-
-
-def stanza_id(request: Request) -> str:
-    """The id under which XMPP sees this request, the same for every copy of it (IMSG-12)."""
-    branch = request.top_via.branch or ""
-    if branch[:7].lower() == MAGIC_COOKIE and len(branch) > len(MAGIC_COOKIE):
-        return branch[7:]
-    parts = (request.from_.tag or "", request.call_id, str(request.cseq.number), request.via_values[0].decode("utf-8", "replace"))
-    return sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _require_shown(disposition: str | None) -> None:
-    """Refuses content that is not there to be shown: that is the one thing done with it here (MSG-35).
-
-    Whatever `handling` says: a MESSAGE has no other purpose than its body (RFC 8591 section 7.3). disposition: the value of
-    Content-Disposition, if there is one.
-    """
-    kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
-    if kind and kind.lower() not in _SHOWN:
-        raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
-
-
-def _sender_name(request: Request) -> str:
-    """What the sender calls himself in From; nothing where he asks for privacy of any kind (RFC 3323 section 4.2)."""
-    name = request.from_.display_name
-    if not name or ("privacy" in request.index and (request.header("privacy") or "").strip().lower() != "none"):
-        return ""
-    return shown_name(name)
-
-
-def _thread(call_id: str) -> str:
-    """The thread of a conversation: its Call-ID, or what `_call_id` has encoded in one."""
-    if not call_id.startswith(_ENCODED_THREAD):
-        return call_id
-    thread = unquote(call_id.removeprefix(_ENCODED_THREAD), errors="replace")
-    return thread if thread and _ENCODED_THREAD + quote(thread, safe="") == call_id else call_id
-
-
-def _message_id(message: CpimMessage) -> str:
-    stated = message.first("Message-ID", IMDN) or ""
-    return stated if grammar.TOKEN.fullmatch(stated) else ""
-
-
-def _sent_at(request: Request, now: float) -> float:
-    """When the request was written: its Date, but never later than now; a Date that cannot be read says nothing (MSG-55)."""
-    if "date" not in request.index:
-        return now
-    try:
-        return min(parse_sip_date(request.header("date") or ""), now)
-    except SyntaxFault:
-        return now

@@ -15,10 +15,10 @@ from gateway.core.tables import Tables
 from gateway.core.uri import Uri
 
 from . import writer
-from .codec import SipCodec
 from .endpoint import Answer
 from .headers import NameAddr
 from .message import METHODS, Request
+from .reading import read_message
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
@@ -32,8 +32,8 @@ _IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
 class Uas:
     """The checks. sent_by: our Via hosts and ports; they tell loops, and under them the gateway itself is meant."""
 
-    def __init__(self, policy: Policy, codec: SipCodec, tables: Tables, settings: Settings, secret: bytes, sent_by: frozenset[str]) -> None:
-        self._policy, self._codec, self._tables, self._settings = policy, codec, tables, settings
+    def __init__(self, policy: Policy, tables: Tables, settings: Settings, secret: bytes, sent_by: frozenset[str]) -> None:
+        self._policy, self._tables, self._settings = policy, tables, settings
         self._secret, self._sent_by = secret, sent_by
         self._own_marks = tuple(own.encode() for own in sent_by)
         status = settings.sip.accepted_status
@@ -108,7 +108,7 @@ class Uas:
             raise Refusal("no-dialog")
         if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
             raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
-        return self._codec.read(request, parties, peer.label, trace_id, now)
+        return read_message(request, parties, peer.label, trace_id, now)
 
     def _scheme(self, request: Request) -> None:
         """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.

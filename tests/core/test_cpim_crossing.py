@@ -12,6 +12,7 @@ from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.ports import Parties
 from gateway.core.tables import read_tables
+from gateway.sip.reading import read_message
 from gateway.translation import translation
 from tests.sip.rig import request, settings
 from tests.sip.sample import read
@@ -27,7 +28,7 @@ CONTENT = b"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello"
 def taken(*headers: bytes) -> Envelope:
     """The envelope of a SIP request whose body is message/cpim with these headers."""
     body = b"".join(headers) + CONTENT
-    found = PARTS.to_sip.read(read(request(body=body, content_type="message/cpim")), PARTIES, "udp:127.0.0.1", "t", NOW)
+    found = read_message(read(request(body=body, content_type="message/cpim")), PARTIES, "udp:127.0.0.1", "t", NOW)
     assert found
     return found
 

@@ -15,8 +15,8 @@ from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.ports import Peer
 from gateway.core.uri import sip_uri
-from gateway.sip.codec import stanza_id
 from gateway.sip.message import BadMessage, Request, parse
+from gateway.sip.reading import read_message, stanza_id
 
 from .world import ANY, HERE, LANGUAGES, NOW, TEXTS, TOKENS, cases, devices, flat, for_xml, jids, lines, mixed, sip_people
 
@@ -45,7 +45,7 @@ def stanza(octets: bytes) -> tuple[Request, etree._Element]:
     assert isinstance(message, Request)
     message.check()
     parties = HERE.guard.from_sip(Peer("test"), message.from_.uri, message.request_uri)
-    envelope = HERE.sip.read(message, parties, "test", "trace", NOW)
+    envelope = read_message(message, parties, "test", "trace", NOW)
     assume(envelope is not None)
     assert envelope is not None
     written = HERE.xmpp.write(envelope).wire

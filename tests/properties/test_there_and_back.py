@@ -18,6 +18,7 @@ from gateway.core.text import shown_name
 from gateway.sip import grammar
 from gateway.sip.codec import PLACE_OF_BRANCH, Draft
 from gateway.sip.message import Request, parse
+from gateway.sip.reading import read_message
 from gateway.xmpp.codec import read_parties
 
 from .world import HERE, LANGUAGES, NOW, TEXTS, THERE, TOKENS, cases, devices, flat, for_xml, jids, lines, read_stanza, sip_people
@@ -60,7 +61,7 @@ def over_sip(sent: Envelope) -> tuple[Request, Envelope | None]:
     assert isinstance(request, Request)
     request.check()
     parties = THERE.guard.from_sip(Peer("test"), request.from_.uri, request.request_uri)
-    return request, THERE.sip.read(request, parties, "test", "trace", NOW)
+    return request, read_message(request, parties, "test", "trace", NOW)
 
 
 @pytest.mark.requirement("MSG-36", "IMSG-10", "ADDR-21")

@@ -23,8 +23,9 @@ from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
 from gateway.relay.report import failure
 from gateway.sip import writer
-from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec, stanza_id
+from gateway.sip.codec import PLACE_OF_BRANCH, Draft, SipCodec
 from gateway.sip.message import Request, parse
+from gateway.sip.reading import read_message, stanza_id
 from gateway.sip.redirect import Place, Trail
 from gateway.sip.uas import Uas
 from tests.sip.rig import JULIET, SECRET, codec, directory, guard, header, headers, param, request, settings, tables, with_numbers
@@ -38,14 +39,14 @@ CODEC = codec(settings())
 
 def envelope(data: bytes | Request, parties: Parties = PARTIES) -> Envelope:
     """What becomes of a request."""
-    found = CODEC.read(read(data) if isinstance(data, bytes) else data, parties, "udp:127.0.0.1", "trace-1", NOW)
+    found = read_message(read(data) if isinstance(data, bytes) else data, parties, "udp:127.0.0.1", "trace-1", NOW)
     assert found
     return found
 
 
 def refusal(data: bytes) -> str:
     with pytest.raises(Refusal) as refused:
-        CODEC.read(read(data), PARTIES, "udp:127.0.0.1", "trace-1", NOW)
+        read_message(read(data), PARTIES, "udp:127.0.0.1", "trace-1", NOW)
     return refused.value.key
 
 
@@ -104,8 +105,8 @@ def test_the_body_is_text_in_its_charset(charset: str, octets: bytes, text: str)
 
 @pytest.mark.requirement("MSG-32")
 def test_an_empty_message_has_nothing_to_deliver_but_its_subject() -> None:
-    assert CODEC.read(read(request(body=b"")), PARTIES, "p", "t", NOW) is None
-    assert CODEC.read(read(request(body=b"", subject=" ")), PARTIES, "p", "t", NOW) is None
+    assert read_message(read(request(body=b"")), PARTIES, "p", "t", NOW) is None
+    assert read_message(read(request(body=b"", subject=" ")), PARTIES, "p", "t", NOW) is None
     found = envelope(request(body=b"", subject="Only this"))
     assert (found.message.subjects, found.message.entity.content) == ((("Only this", ""),), b"")
 
@@ -149,7 +150,7 @@ def test_message_cpim_without_text_has_nothing_to_deliver_but_its_subject() -> N
         return request(body=(CPIM % (extra, b"text/plain")).removesuffix(b"hello"), content_type="message/cpim")
 
     for extra in (b"", b"Subject: \r\n", b"Subject: \\t\r\n"):
-        assert CODEC.read(read(empty(extra)), PARTIES, "p", "t", NOW) is None
+        assert read_message(read(empty(extra)), PARTIES, "p", "t", NOW) is None
     assert envelope(empty(b"Subject: Only this\r\n")).message.subjects == (("Only this", ""),)
 
 
@@ -395,7 +396,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_written(monkeypatch: pyte
 def test_what_is_long_is_not_remembered() -> None:
     """Nobody fills memory with subjects, URIs, devices and reasons of his choice."""
     by = codec(settings(RouteRule("*", "sip:127.0.0.1;transport=tcp", large_messages=True)))
-    uas = Uas(guard(settings()), by, tables(), settings(), SECRET, frozenset())
+    uas = Uas(guard(settings()), tables(), settings(), SECRET, frozenset())
     tracemalloc.start()
     try:
         for number in range(200):

@@ -16,13 +16,13 @@ from gateway.sip.endpoint import Answer
 from gateway.sip.headers import Warned
 from gateway.sip.message import METHODS
 from gateway.sip.uas import SERVED, Uas
-from tests.sip.rig import ACCEPT, ALLOW, JULIET, SECRET, codec, guard, request, settings, tables, with_numbers
+from tests.sip.rig import ACCEPT, ALLOW, JULIET, SECRET, guard, request, settings, tables, with_numbers
 from tests.sip.sample import read
 
 NOW = 1_770_000_000.0
 OURS = "gw.example:5060"
 CONFIG = settings(peers=(PeerRule(ip_network("127.0.0.2/32"), "", ("other.example",)),))
-UAS = Uas(guard(CONFIG), codec(CONFIG), tables(), CONFIG, SECRET, frozenset((OURS, "[2001:db8::9]:5060")))
+UAS = Uas(guard(CONFIG), tables(), CONFIG, SECRET, frozenset((OURS, "[2001:db8::9]:5060")))
 TRUSTED = Peer("udp:127.0.0.1")
 
 
@@ -293,7 +293,7 @@ def test_options_says_what_a_message_may_be_or_meets_what_it_would_meet() -> Non
 @pytest.mark.parametrize("status", [200, 202])
 def test_the_accepted_status_is_configured(status: int) -> None:
     config = settings(accepted_status=status)
-    uas = Uas(guard(config), codec(config), tables(), config, SECRET, frozenset((OURS,)))
+    uas = Uas(guard(config), tables(), config, SECRET, frozenset((OURS,)))
     assert uas.accepted == Answer(status, {200: "OK", 202: "Accepted"}[status])
 
 
@@ -319,7 +319,7 @@ def test_a_message_is_known_by_its_ends_tag_call_and_number(change: dict[str, st
 # -- numbers --------------------------------------------------------------------------------------------------------------
 MIRA = Pair(SipAddress("+15551230001", "sip.example"), Jid("mira", "xmpp.example"), "users.toml:1")
 TABLES = with_numbers("sip", (MIRA,))
-NUMBERS = Uas(guard(CONFIG, TABLES), codec(CONFIG, having=TABLES), TABLES, CONFIG, SECRET, frozenset((OURS,)))
+NUMBERS = Uas(guard(CONFIG, TABLES), TABLES, CONFIG, SECRET, frozenset((OURS,)))
 
 
 @pytest.mark.requirement("SIP-58", "ADDR-30")

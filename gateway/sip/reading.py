@@ -1,0 +1,158 @@
+"""SIP MESSAGE -> Envelope, and what a final response says: RFC 3428, RFC 7572 and RFC 3862. Pure: the command line uses it too."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from gateway.core.canonical import text_message
+from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
+from gateway.core.dates import parse_sip_date
+from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.outcome import DELIVERED, Outcome, Verdict
+from gateway.core.ports import Parties
+from gateway.core.tables import Tables
+from gateway.core.text import one_line, shown_name
+
+from . import grammar
+from .message import MAGIC_COOKIE, Request, Response
+from .redirect import preference
+from .threads import thread_of
+
+_CPIM_TYPE = "message/cpim"
+_SHOWN = ("render", "inline")
+"""The dispositions of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183)."""
+_MOST_REASON = 128
+
+
+def read_message(request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+    """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal."""
+    expires_at = _expires_at(request, now)
+    content_type = request.content_type
+    if request.body and "content-disposition" in request.index:
+        _require_shown(request.header("content-disposition"))
+    is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
+    if is_cpim:
+        message = _read_cpim(request.body)
+    elif content_type is None or content_type.essence == "text/plain":
+        subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
+        message = text_message(
+            parties.sender,
+            parties.recipient,
+            _text(request),
+            _sent_at(request, now),
+            subjects=((subject, ""),) if subject else (),
+            language=(request.content_language or "") if "content-language" in request.index else "",
+            sender_name=one_line(request.from_.display_name),
+        )
+    else:
+        raise Refusal("type-unsupported")
+    if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
+        return None
+    origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
+    return Envelope(
+        id=(_message_id(message) if is_cpim else "") or stanza_id(request),
+        trace_id=trace_id,
+        sender=parties.sender,
+        recipient=parties.recipient,
+        message=message,
+        received_at=now,
+        peer=peer,
+        sender_device=parties.sender_device,
+        recipient_device=parties.recipient_device,
+        expires_at=expires_at,
+        thread=thread_of(request.call_id),
+        sender_name=_sender_name(request),
+        origin=origin,
+    )
+
+
+def _text(request: Request) -> str:
+    """The text/plain body in its charset (IMSG-16, MSG-36)."""
+    if not request.body or request.content_type is None:
+        return ""
+    try:
+        return request.content_type.text(request.body)
+    except SyntaxFault as fault:
+        raise Refusal("bad-request-text", fault.what) from None
+
+
+def _read_cpim(body: bytes) -> CpimMessage:
+    """A message/cpim body with text inside; its octets stay as they came."""
+    try:
+        message = CpimMessage.parse(body)
+        _require_shown(message.entity.header("Content-Disposition"))
+        if message.entity.content_type.essence != "text/plain":
+            raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
+        for namespace, name in message.required:
+            if (namespace, name) not in UNDERSTOOD:
+                raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
+        message.entity.text()
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+    return message
+
+
+def _expires_at(request: Request, now: float) -> float | None:
+    """Date + Expires, or receipt + Expires (MSG-51 to MSG-55). Raises Refusal for what has expired already."""
+    seconds = request.expires
+    if seconds is None:
+        return None
+    at = _sent_at(request, now) + seconds
+    if at <= now:
+        raise Refusal("expired")
+    return at
+
+
+def read_response(response: Response, tables: Tables) -> Outcome:
+    """What a final response says of the message that it answers (REL-11)."""
+    status = response.status
+    if status < 300:
+        return DELIVERED
+    reason = one_line(response.reason)[:_MOST_REASON]
+    contact = max(response.contact, key=preference).uri_text if status < 400 and response.contact else ""
+    verdict = Verdict.LATER if tables.status(status).again else Verdict.FAILED
+    return Outcome(verdict, status, reason, response.retry_after, contact)
+
+
+def stanza_id(request: Request) -> str:
+    """The id under which XMPP sees this request, the same for every copy of it (IMSG-12)."""
+    branch = request.top_via.branch or ""
+    if branch[:7].lower() == MAGIC_COOKIE and len(branch) > len(MAGIC_COOKIE):
+        return branch[7:]
+    parts = (request.from_.tag or "", request.call_id, str(request.cseq.number), request.via_values[0].decode("utf-8", "replace"))
+    return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _require_shown(disposition: str | None) -> None:
+    """Refuses content that is not there to be shown: that is the one thing done with it here (MSG-35).
+
+    Whatever `handling` says: a MESSAGE has no other purpose than its body (RFC 8591 section 7.3). disposition: the value of
+    Content-Disposition, if there is one.
+    """
+    kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
+    if kind and kind.lower() not in _SHOWN:
+        raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
+
+
+def _sender_name(request: Request) -> str:
+    """What the sender calls himself in From; nothing where he asks for privacy of any kind (RFC 3323 section 4.2)."""
+    name = request.from_.display_name
+    if not name or ("privacy" in request.index and (request.header("privacy") or "").strip().lower() != "none"):
+        return ""
+    return shown_name(name)
+
+
+def _message_id(message: CpimMessage) -> str:
+    stated = message.first("Message-ID", IMDN) or ""
+    return stated if grammar.TOKEN.fullmatch(stated) else ""
+
+
+def _sent_at(request: Request, now: float) -> float:
+    """When the request was written: its Date, but never later than now; a Date that cannot be read says nothing (MSG-55)."""
+    if "date" not in request.index:
+        return now
+    try:
+        return min(parse_sip_date(request.header("date") or ""), now)
+    except SyntaxFault:
+        return now

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.tables import FieldRow, Tables
-from gateway.core.text import shown_name
 from gateway.relay.directory import Directory
 from gateway.sip.codec import PLACE_OF_BRANCH
-from gateway.sip.message import Response
+from gateway.sip.message import Request, Response
+from gateway.sip.reading import sender_name
 
 from .fields import fields_of
 from .messages import CALLED, CPIM, SIP, XMPP, Read, read_message
@@ -28,11 +28,11 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
     before, after = fields_of(came), fields_of(became)
     if after.get("id") == PLACE_OF_BRANCH:
         after["id"] = "(a new branch for each try)"
-    if came.kind == SIP and shown_name(before.get("from-name", "")):
+    if isinstance(came.sip, Request) and sender_name(came.sip) and tables.carries("from-name", "xmpp"):
         after.setdefault("from-name", _ONCE)
     rows = [
         {"field": row.name, "in": before.get(row.name, ""), "out": after.get(row.name, ""), "rule": row.rule, "source": row.source}
-        | (_decided(directory, before[row.name]) if row.name in _ADDRESSES and row.name in before else {})
+        | (_decided(directory, before[row.name].partition(" | ")[0]) if row.name in _ADDRESSES and row.name in before else {})
         for row in tables.fields
         if row.name in before or row.name in after
     ]

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.core.settings import Settings
+from gateway.core.settings import Listener, Settings
 from gateway.core.uri import Uri
 
 from .keys import is_loopback
 
 _EXAMPLE = "change-me"
+_DEFAULT_PORT = 5060
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to know it, not to listen there
 Note = tuple[str, str]
 """(key, what to know): ("sip.listen[1]", "no TLS yet: nothing listens there")."""
 
@@ -93,8 +95,7 @@ def _warnings(settings: Settings) -> Iterator[Note]:
     if not settings.sip.trusted and all(rule.match is None for rule in settings.peers):
         yield "sip.trusted", "is empty, and no [[peer]] has a match: whatever SIP sends is refused (403)"
     for key, hop in _hops(settings):
-        uri = Uri.parse(hop)
-        if any((each.host, each.port) == (uri.host.strip("[]"), uri.port) for each in settings.sip.listen):
+        if any(_leads_to(Uri.parse(hop), each) for each in settings.sip.listen):
             yield key, f"{hop} is where the gateway itself listens: what is sent there comes back"
         if _is_plain(hop):
             yield key, f"{hop} is not encrypted; others on the way can read and change messages (QOS-30)"
@@ -112,6 +113,13 @@ def _hops(settings: Settings) -> Iterator[tuple[str, str]]:
     for index, route in enumerate(settings.routes):
         if route.next_hop and route.next_hop != settings.sip.outbound:
             yield f"route[{index}].next_hop", route.next_hop
+
+
+def _leads_to(hop: Uri, listener: Listener) -> bool:
+    """Whether what is sent to this hop comes to this listener, as far as one can tell without asking anybody."""
+    host = (hop.param("maddr") or hop.host).strip("[]")
+    is_there = host == listener.host or (listener.host in _EVERYWHERE and is_loopback(host))
+    return is_there and (hop.transport or "udp", hop.port or _DEFAULT_PORT) == (listener.transport, listener.port)
 
 
 def _is_open(file: str) -> bool:

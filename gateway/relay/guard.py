@@ -1,4 +1,4 @@
-"""The one guard before the store, for both directions: who may speak, and for whom (threat-model SEC-01 to SEC-05, SEC-40)."""
+"""The one guard before the store, for both directions: who may speak, and for whom (SEC-01 to SEC-05, SEC-40)."""
 
 from __future__ import annotations
 

@@ -115,11 +115,9 @@ class SipCodec:
         """The MESSAGE for an envelope, with the CSeq number of its first try; its lane is the recipient's address. Raises Refusal."""
         ends = self._ends_of(envelope)
         draft = self._draft(ends, envelope, number, ends.transport)
-        if len(draft.octets) > MOST_REQUEST_OCTETS:
-            if not ends.rule.large_messages:
-                raise Refusal("too-large-for-sip")
-            if draft.transport == "udp":
-                raise Refusal("too-large-for-sip", "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP")
+        if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(ends, draft.transport, None):
+            detail = "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP" if ends.rule.large_messages else ""
+            raise Refusal("too-large-for-sip", detail)
         return Parcel(ends.lane, ends.gate, draft, not ends.rule.store)
 
     def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
@@ -135,14 +133,19 @@ class SipCodec:
 
         Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
         """
-        uri, gate = trail.here.request_uri, trail.here.gate
+        gate = trail.here.gate
         draft = self.draft(envelope, _MOST_CSEQ - 1, transport_of(Uri.parse(gate), self.sent_by), trail)
-        if len(draft.octets) > MOST_REQUEST_OCTETS:
-            is_udp = "udp" in (draft.transport, uri.transport)
-            # A tel: URI is still the recipient's own.
-            if is_udp or not self._settings.route(uri.host or self._numbers.host).large_messages:
-                raise Refusal("too-large-for-sip")
+        if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(self._ends_of(envelope), draft.transport, trail):
+            raise Refusal("too-large-for-sip")
         return parcel._replace(gate=gate, wire=draft)
+
+    def _is_bounded(self, ends: _Ends, transport: str, trail: Trail | None) -> bool:
+        """Whether a request has to keep to 1300 octets: over UDP, and where the route of its Request-URI does not allow more."""
+        if trail is None:
+            return transport == "udp" or not ends.rule.large_messages
+        uri = trail.here.request_uri
+        # A tel: URI is still the recipient's own.
+        return "udp" in (transport, uri.transport) or not self._settings.route(uri.host or self._numbers.host).large_messages
 
     def _draft(
         self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, *, again: bool = False
@@ -161,7 +164,7 @@ class SipCodec:
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
             octets = write(ends.from_, _cut(body, max(len(body) - over, 0)))
-        elif over > 0 and (trail or transport == "udp" or not ends.rule.large_messages):
+        elif over > 0 and self._is_bounded(ends, transport, trail):
             shorter = (each for each in self._shorter_senders(ends, envelope) if len(fullest.encode()) - len(each.encode()) >= over)
             octets = next((write(from_, body) for from_ in shorter), octets)
         return Draft(octets, number, transport, self.sent_by[transport], uri, trail)

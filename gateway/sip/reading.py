@@ -62,7 +62,7 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         recipient_device=parties.recipient_device,
         expires_at=expires_at,
         thread=thread_of(request.call_id),
-        sender_name=_sender_name(request),
+        sender_name=sender_name(request),
         origin=origin,
     )
 
@@ -135,7 +135,7 @@ def _require_shown(disposition: str | None) -> None:
         raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
 
 
-def _sender_name(request: Request) -> str:
+def sender_name(request: Request) -> str:
     """What the sender calls himself in From; nothing where he asks for privacy of any kind (RFC 3323 section 4.2)."""
     name = request.from_.display_name
     if not name or ("privacy" in request.index and (request.header("privacy") or "").strip().lower() != "none"):

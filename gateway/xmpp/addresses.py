@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gateway.core.address import SipAddress
 from gateway.core.cpim import CORE, CpimAddress, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri
+from gateway.core.numbers import NumberPlan
 from gateway.core.ports import Names
 from gateway.core.text import one_line, shown_name, xml_text
 from gateway.core.uri import Uri
@@ -13,13 +15,13 @@ from . import stanza as xml
 
 MOST_NAMED = 64
 """Headers of one name (SEC-35), and between the 20 and the 100 addresses that XEP-0033 section 9 would have a server take."""
-_MAPPED = ("sip", "sips", "im", "pres")
-_EXTERNAL = (*_MAPPED, "tel", "mailto", "urn")
+_MAPPED = ("sip", "sips", "im", "pres", "tel")
+_EXTERNAL = (*_MAPPED, "mailto", "urn")
 """What is shown as a URI. Whatever else stands there may be no address, and clients make links of URIs."""
 _NOT_SHOWN = "anonymous.invalid"
 
 
-def addresses(message: CpimMessage, names: Names, *, copies: bool) -> str:
+def addresses(message: CpimMessage, names: Names, numbers: NumberPlan, *, copies: bool) -> str:
     """The `<addresses/>` of a message; empty where it names one person alone (CPIM-34). copies: whether cc is shown. Raises Refusal.
 
     Where the message goes is not decided here, and has been: each address is marked as delivered, so that no multicast service on the way
@@ -31,7 +33,7 @@ def addresses(message: CpimMessage, names: Names, *, copies: bool) -> str:
         return ""
     if any(sum(kind == each for each, _ in named) > MOST_NAMED for kind in ("to", "cc")):
         raise Refusal("body-too-large", f"message/cpim names more than {MOST_NAMED} addresses in To or cc")
-    shown = [(kind, each) for kind, value in named if (each := _shown(value, names))]
+    shown = [(kind, each) for kind, value in named if (each := _shown(value, names, numbers))]
     if not _are_several([kind for kind, _ in shown]):
         return ""
     inner = [xml.element("address", {"type": kind} | each | {"delivered": "true"}) for kind, each in shown]
@@ -44,12 +46,10 @@ def _are_several(kinds: list[str]) -> bool:
 
 
 def _core_fields(message: CpimMessage) -> list[tuple[str, str]]:
-    if message.fields is not None:
-        return list(message.fields)
     return [(header.name, header.value) for header in message.headers if header.namespace == CORE]
 
 
-def _shown(value: str, names: Names) -> dict[str, str]:
+def _shown(value: str, names: Names, numbers: NumberPlan) -> dict[str, str]:
     """The attributes of one address: its JID if it has one, else its URI, else it is words alone; none for one that is not shown."""
     text = one_line(xml_text(value))
     try:
@@ -60,19 +60,18 @@ def _shown(value: str, names: Names) -> dict[str, str]:
     if uri.host == _NOT_SHOWN:
         return {}  # RCS-05: it says "see the transport".
     description = shown_name(person.name)
-    if jid := _jid(uri, names):
+    if jid := _jid(uri, names, numbers):
         return {"jid": str(jid), "desc": description}
     return {"uri": uri.text, "desc": description} if uri.scheme in _EXTERNAL else {"desc": text}
 
 
-def _jid(uri: Uri, names: Names) -> Jid | None:
+def _jid(uri: Uri, names: Names, numbers: NumberPlan) -> Jid | None:
     """The bare JID that a URI names: its own, or that of the directory where that leads back to the same person (SEC-14)."""
     try:
         if uri.scheme == "xmpp":
             return jid_from_xmpp_uri(uri.text).bare
-        if uri.scheme not in _MAPPED or not uri.host:
-            return None
-        jid = names.jid_of(uri.address)
-        return jid if names.sip_of(jid).normal == uri.address.normal else None
+        address = numbers.address(uri) if uri.scheme in _MAPPED else SipAddress("", "")
+        jid = names.jid_of(address) if address.domain else None
+        return jid if jid and names.sip_of(jid).normal == address.normal else None
     except (SyntaxFault, Refusal):
         return None

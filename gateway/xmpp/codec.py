@@ -113,7 +113,7 @@ class XmppCodec:
         if envelope.sender_name and self._says_name:
             parts.append(f"<nick xmlns='{xml.NICK}'>{xml.text(envelope.sender_name)}</nick>")
         if message.fields is None:  # What the gateway has composed itself names one person.
-            parts.append(addresses(message, self._names, copies=self._shows_copies))
+            parts.append(addresses(message, self._names, self._tables.numbers, copies=self._shows_copies))
         written = written_at(message)
         if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and self._tables.carries("sent-at", "xmpp"):
             parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))

@@ -42,7 +42,7 @@ CONDITIONS = [
     ("ERR-X22", "unexpected-request", {"wait", "modify"}, (400, 400)),
 ]
 
-# RFC 7247 section 7.2; the type is the one that interworking.md 3.2 chose.
+# RFC 7247 section 7.2; where RFC 6120 section 8.3.3 allows several types, the one that was chosen.
 STATUSES = [
     (300, "redirect", "modify"),
     (301, "gone", "cancel"),
@@ -103,7 +103,7 @@ LISTED = {code for code, _, _ in STATUSES}
 LOOP = [row.key for row in TABLES.refusals].index("loop")
 CC = [row.name for row in TABLES.fields].index("cc")
 
-# interworking.md 4.3 'Response-code summary', sip-core.md 6, message-method.md 2 and threat-model.md.
+# What the gateway refuses with, and the rule that says so.
 REFUSALS = [
     ("bad-syntax", 400, "Bad Request", "bad-request", "modify", "SIP-70"),
     ("bad-request-text", 400, "Bad Request", "bad-request", "modify", "IMSG-17"),

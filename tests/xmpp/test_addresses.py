@@ -14,6 +14,7 @@ from gateway.core.cpim import CpimMessage, compose
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.mime import Entity
+from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.pairs import Pair
 from gateway.core.uri import Uri
 from gateway.relay.directory import Directory
@@ -25,9 +26,9 @@ NAMES = Directory([ALICE], [], ["sip.example"], ["xmpp.example"])
 PART = Entity.compose([("Content-Type", "text/plain")], b"hi")
 
 
-def named(*fields: tuple[str, str], copies: bool = True) -> list[dict[str, str]]:
+def named(*fields: tuple[str, str], copies: bool = True, numbers: NumberPlan = NO_NUMBERS) -> list[dict[str, str]]:
     """The attributes of each address but for `delivered`, which each must have."""
-    found = addresses(compose([("From", "<im:tomas@sip.example>"), *fields], PART), NAMES, copies=copies)
+    found = addresses(compose([("From", "<im:tomas@sip.example>"), *fields], PART), NAMES, numbers, copies=copies)
     element = fromstring(found) if found else Element("none")
     assert element.tag in ("none", f"{{{ADDRESS}}}addresses")
     assert {(each.tag, each.get("delivered"), each.text, len(each)) for each in element} <= {(f"{{{ADDRESS}}}address", "true", None, 0)}
@@ -43,7 +44,8 @@ def copied(value: str) -> dict[str, str]:
 
 @pytest.mark.requirement("CPIM-34")
 def test_one_recipient_is_no_list() -> None:
-    assert addresses(text_message(SipAddress("tomas", "sip.example"), Jid("mira", "xmpp.example"), "hi", 0), NAMES, copies=True) == ""
+    message = text_message(SipAddress("tomas", "sip.example"), Jid("mira", "xmpp.example"), "hi", 0)
+    assert addresses(message, NAMES, NO_NUMBERS, copies=True) == ""
     assert named(("To", "Mira <im:mira@xmpp.example>")) == named() == []
 
 
@@ -86,6 +88,14 @@ def test_an_address_is_shown_by_its_jid_or_by_its_uri(uri: str, place: dict[str,
     assert copied(f'"Bob, B." <{uri}>') == place | {"desc": "Bob, B."}
 
 
+@pytest.mark.requirement("CPIM-34", "ADDR-30", "SEC-14")
+@pytest.mark.parametrize("uri", ["tel:+1-201-555-0123", "sip:+1-201-555-0123@sip.example;user=phone", "sip:+12015550123@sip.example"])
+def test_a_number_is_shown_by_its_one_jid(uri: str) -> None:
+    plan = NumberPlan("sip.example", "sip.example")
+    [_, copy] = named(("To", "<im:mira@xmpp.example>"), ("cc", f"<{uri}>"), numbers=plan)
+    assert copy == {"type": "cc", "jid": "+12015550123@sip.example"}
+
+
 @pytest.mark.requirement("CPIM-34", "SEC-20")
 @pytest.mark.parametrize(("value", "shown"), [
     ("<javascript:alert(1)>", "<javascript:alert(1)>"),
@@ -118,7 +128,7 @@ def test_too_many_are_refused_and_none_is_left_out(name: str) -> None:
 @pytest.mark.requirement("CPIM-24", "CPIM-50")
 def test_only_the_core_headers_of_these_names_count() -> None:
     raw = b"To: <im:mira@xmpp.example>\r\nCC: <im:a@b>\r\nto: <im:a@b>\r\nNS: x <urn:x>\r\nx.cc: <im:a@b>\r\n\r\n" + PART.raw
-    assert addresses(CpimMessage.parse(raw), NAMES, copies=True) == ""
+    assert addresses(CpimMessage.parse(raw), NAMES, NO_NUMBERS, copies=True) == ""
 
 
 @settings(deadline=None)
@@ -126,7 +136,7 @@ def test_only_the_core_headers_of_these_names_count() -> None:
 def test_whatever_is_written_there_is_one_element_of_addresses(fields: list[tuple[str, str]]) -> None:
     raw = "".join(f"{name}: {value}\r\n" for name, value in fields if not set(value) & set("\r\n")).encode("utf-8", "replace")
     message = CpimMessage.parse(b"From: <im:a@b>\r\n" + raw + b"\r\n" + PART.raw)
-    found = addresses(message, NAMES, copies=True)
+    found = addresses(message, NAMES, NO_NUMBERS, copies=True)
     for each in fromstring(found) if found else ():
         assert each.attrib.keys() & {"jid", "uri", "desc"}
         assert not {"jid", "uri"} <= each.attrib.keys()

@@ -16,7 +16,8 @@ _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _LINE_WHITE = re.compile(r"[\t\n\r]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MOST_NAME = 128
-_NO_NAME = re.compile(r".*[@\ufe6b\uff20].*|[\d+*#()./ -]+", re.S)
+_ADDRESS_LIKE = re.compile(r"\s*(?:sips?|im|pres|tel|xmpp|mailto|urn|https?):", re.I)
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 _JOINERS = "\u200c\u200d"
 
 
@@ -65,6 +66,10 @@ def one_line(s: str) -> str:
     return s.strip(" ")
 
 
+def _is_seen(ch: str) -> bool:
+    return (ch.isalpha() or unicodedata.category(ch) == "So") and ch not in _BLANK_LETTERS
+
+
 @remembered(2048)
 def shown_name(name: str) -> str:
     """What somebody calls himself, as it may stand beside his address on the other side; empty for what may not (IMSG-14).
@@ -76,7 +81,11 @@ def shown_name(name: str) -> str:
     ('Tomas N.', '', '', '')
     """
     name = xml_text(one_line(name))
-    if len(name) > _MOST_NAME or _NO_NAME.fullmatch(name):
+    if len(name) > _MOST_NAME:
+        return ""
+    # As it looks: a full-width digit is a digit, and whatever has no letter and no picture is a number, or nothing to be seen.
+    looks = unicodedata.normalize("NFKC", name)
+    if "@" in looks or "%40" in looks or _ADDRESS_LIKE.match(looks) or not any(map(_is_seen, looks)):
         return ""
     hides = not name.isprintable() and any(unicodedata.category(ch) in ("Cf", "Zl", "Zp") and ch not in _JOINERS for ch in name)
     return "" if hides else name

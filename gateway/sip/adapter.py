@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -50,13 +49,15 @@ log = structlog.get_logger("sip")
 class _Attempt(NamedTuple):
     """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
 
-    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection.
+    begun: when it was sent to the first target of its next hop. heard: how often the peer had spoken on the connection before.
+    renewed: this target has it over a second connection.
     """
 
     delivery: Delivery
     targets: tuple[Target, ...]
     repeat: bool
     begun: float
+    heard: int
     renewed: bool
 
 
@@ -149,7 +150,7 @@ class SipAdapter:
             return
         self._endpoint.bad(fault, flow)
 
-    def lost(self, flow: Flow, heard_at: float) -> None:
+    def lost(self, flow: Flow, heard: int) -> None:
         """What was sent on this flow and is not answered has an unknown fate (TXN-24).
 
         A request since which the peer has said nothing, on a connection that had served before, has most likely met its end: peers close
@@ -157,7 +158,7 @@ class SipAdapter:
         """
         for transaction in self._lost(flow):
             attempt = cast("_Attempt", transaction.user)
-            if -math.inf < heard_at <= transaction.started and not attempt.renewed and self._has_time(attempt):
+            if heard and heard == attempt.heard and not attempt.renewed and self._has_time(attempt):
                 self._request(attempt.delivery, attempt.targets, repeat=True, begun=attempt.begun, renewed=True)
             else:
                 self._finish(transaction, _CONNECTION_LOST)
@@ -337,7 +338,9 @@ class SipAdapter:
         octets = draft.sent(self._sent_by.get(local, draft.sent_by), branch)
         flow = self._transports.way(target.transport, local, target.host, target.port)
         now = self._loop.time()
-        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun, renewed)
+        attempt = _Attempt(
+            delivery, targets, repeat or delivery.repeat, now if begun is None else begun, self._transports.heard(flow), renewed
+        )
         self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
@@ -350,7 +353,7 @@ class SipAdapter:
         After a time-out, or too long with the targets so far, the relay tries again and finds them in another order (DNS-10).
         """
         attempt = cast("_Attempt", transaction.user)
-        delivery, targets, repeat, begun, _ = attempt
+        delivery, targets, repeat, begun, *_ = attempt
         is_unknown = outcome.verdict is Verdict.UNKNOWN
         if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
             self._hops.avoid(targets[0], outcome.retry_after or 0.0, self._loop.time())

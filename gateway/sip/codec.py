@@ -156,17 +156,19 @@ class SipCodec:
             raise Refusal("too-large-for-sip")
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
         write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
+        is_bounded = self._is_bounded(ends, transport, trail)
+        may_shorten = is_bounded and not envelope.about
         fullest = writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_
-        octets = write(fullest, body)
-        if again and len(short := octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)) <= MOST_REQUEST_OCTETS < len(octets):
-            octets = short
-        over = len(octets) - MOST_REQUEST_OCTETS
+        for from_ in (fullest, *(self._shorter_senders(ends, envelope) if may_shorten else ())):
+            octets = write(from_, body)
+            if again and is_bounded and len(octets) > MOST_REQUEST_OCTETS:
+                octets = octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)
+            over = len(octets) - MOST_REQUEST_OCTETS
+            if over <= 0:
+                break
         if over > 0 and envelope.about:
             # Better a report without its last words than none (FRAG-40).
             octets = write(ends.from_, _cut(body, max(len(body) - over, 0)))
-        elif over > 0 and self._is_bounded(ends, transport, trail):
-            shorter = (each for each in self._shorter_senders(ends, envelope) if len(fullest.encode()) - len(each.encode()) >= over)
-            octets = next((write(from_, body) for from_ in shorter), octets)
         return Draft(octets, number, transport, self.sent_by[transport], uri, trail)
 
     def _shorter_senders(self, ends: _Ends, envelope: Envelope) -> Iterable[str]:

@@ -8,7 +8,9 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import accumulate
 
 import dns.asyncresolver
@@ -48,7 +50,10 @@ def numeric(uri: Uri, ours: Collection[str] = TRANSPORTS) -> Target | None:
     last = host.rpartition(".")[2]
     if not host.startswith("[") and not last.isdigit():
         return None
-    return Target(transport_of(uri, ours), host.strip("[]"), uri.port or DEFAULT_PORT)
+    host = host.strip("[]")
+    with suppress(ValueError):
+        host = str(ip_address(host))  # as the system spells it in what it tells of the connection
+    return Target(transport_of(uri, ours), host, uri.port or DEFAULT_PORT)
 
 
 def in_order(records: Iterable[SRV], chance: Callable[[int], int]) -> list[SRV]:

@@ -42,10 +42,10 @@ class Receiver(Protocol):
     def unreadable(self, fault: BadMessage, flow: Flow) -> None:
         """A stream that cannot be read on; it is closed behind the answer."""
 
-    def lost(self, flow: Flow, heard_at: float) -> None:
+    def lost(self, flow: Flow, heard: int) -> None:
         """A connection is gone: whether what was sent last has arrived is not known.
 
-        heard_at: when octets came last on it; -inf for never, and where we have ended it ourselves.
+        heard: as `Transports.heard`; 0 where we have ended it ourselves.
         """
 
     def unreachable(self, flow: Flow) -> None:
@@ -131,6 +131,11 @@ class Transports:
             return
         stream = self._connections.get(flow.connection)
         if stream is None or stream.closing:
+            ports = [port for host, port in self._outgoing if host == flow.host]
+            if flow.port not in ports and len(ports) >= MOST_CONNECTIONS_OF_SOURCE:
+                # Who has let go of his connection says in Via which port an answer goes to, and could have any number of them made.
+                asyncio.get_running_loop().call_soon(self._receiver.unreachable, flow)
+                return
             stream = self._towards(flow)
         stream.write(octets)
 
@@ -147,6 +152,11 @@ class Transports:
             return found
         all_addresses = "[::]" if ":" in flow.host else "0.0.0.0"  # noqa: S104 - to find it, not to listen there
         return self._udp.get(f"{all_addresses}:{flow.local.rpartition(':')[2]}") or self._udp.get(self.origin("udp", flow.host))
+
+    def heard(self, flow: Flow) -> int:
+        """How many times octets have come on this connection; 0 as well for datagrams."""
+        stream = self._connections.get(flow.connection)
+        return stream.heard if stream else 0
 
     def heard_at(self, flow: Flow) -> float:
         """When octets came last on this connection of ours: -inf for never, inf where it is not made, or gone."""
@@ -225,8 +235,8 @@ class _Stream(asyncio.Protocol):
         self._queued: list[bytes] = []
         self._framer = StreamFramer()
         self._loop = asyncio.get_running_loop()
-        self.heard_at = -math.inf
-        self._opened_at = self._begun_at = self._loop.time()
+        self.heard, self.heard_at = 0, -math.inf
+        self._used_at = self._begun_at = self._loop.time()
         self._ended_at = math.inf
         self._is_over = False
 
@@ -244,9 +254,12 @@ class _Stream(asyncio.Protocol):
             transport.write(b"".join(queued))
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = now = self._loop.time()
+        self.heard += 1
+        self.heard_at = self._used_at = now = self._loop.time()
         was_idle = self._framer.state == "idle"
         for item in self._framer.feed(data):
+            if self.closing:
+                return  # an answer to what came before has found that he does not read
             if isinstance(item, bytes):
                 self._receiver.received(item, self.flow)
                 was_idle = True
@@ -280,6 +293,7 @@ class _Stream(asyncio.Protocol):
             if len(self._queued) < _MOST_QUEUED:
                 self._queued.append(octets)
             return
+        self._used_at = self._loop.time()
         self._transport.write(octets)
         if self._transport.get_write_buffer_size() > _MOST_WRITE_BUFFER:
             log.warning("connection closed, the peer does not read", peer=str(self.flow))
@@ -298,7 +312,7 @@ class _Stream(asyncio.Protocol):
             state == "body" and now - self._begun_at > MESSAGE_SECONDS
         )
         has_ended = now >= self._ended_at and (now - self._ended_at > HALF_CLOSED_SECONDS or not self._receiver.owes(self.flow))
-        if late or has_ended or now - max(self.heard_at, self._opened_at) > IDLE_SECONDS:
+        if late or has_ended or now - self._used_at > IDLE_SECONDS:
             self.close()
 
     def failed(self) -> None:
@@ -325,10 +339,10 @@ class _Stream(asyncio.Protocol):
         if self._is_over:
             # `abort` was first, and its news are old: since then there may be another connection to the same hop.
             return
-        heard_at = -math.inf if self.closing else self.heard_at
+        heard = 0 if self.closing else self.heard
         self._is_over = self.closing = True
         self._transports.leave(self)
-        self._receiver.lost(self.flow if self.incoming else self.target, heard_at)
+        self._receiver.lost(self.flow if self.incoming else self.target, heard)
 
 
 def _why(error: OSError) -> str:

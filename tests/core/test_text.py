@@ -126,6 +126,9 @@ def test_control_characters_in_a_name(name: str, shown: str) -> None:
     "juliet@xmpp.example", "J (juliet@xmpp.example)", "juliet\uff20xmpp.example", "juliet\ufe6bxmpp.example", "@", "a\n@b",
     "+1 (555) 010-0100", "101", "*98#", "\u0661\u0662\u0663",
     "a\u202eb", "\u2066x", "x\u200f", "zero\u200bwidth", "\ufeffx", "a\u2028b", "a\u00adb", "tag\U000e0041",
+    "\uff0b15550100", "+1\u2011555\u20110100", "+1,555", "+1_555", "+1\xa0555", "tel:+15550100",
+    "sip:juliet.xmpp.example", "j%40xmpp.example",
+    "\u3164", "\u2800", "\xa0", "\u034f", "\ufe0f",
     "x" * 129, "x" * 100_000, "1" * 100_000,
 ], ids=lambda name: ascii(name)[:20])  # fmt: skip
 def test_what_reads_as_something_else_is_no_name(name: str) -> None:

@@ -140,6 +140,15 @@ def test_another_try_has_no_more_octets_however_long_its_cseq(number: int) -> No
     assert b"\r\nContent-Length: 2000\r\n" in large.draft(letter("x" * 2000), number, "tcp").octets
 
 
+@pytest.mark.requirement("IMSG-27")
+def test_another_try_of_what_is_full_without_its_device_has_no_more_octets() -> None:
+    spare = 100 + 1300 - len(written(replace(letter("x" * 100), sender_device="")))
+    full = replace(letter("x" * spare), sender_name="J" * 100, sender_device="d" * 800)
+    assert len(written(full)) == 1300
+    for number in (10, 2_147_483_647):
+        assert len(CODEC.draft(full, number, "udp").octets) <= 1300
+
+
 @pytest.mark.requirement("IMSG-14", "SEC-19")
 @pytest.mark.parametrize(
     ("name", "quoted"), [("Juliet", '"Juliet"'), ('J "the" C\\', '"J \\"the\\" C\\\\"'), ("<sip:x>;a=b,", '"<sip:x>;a=b,"'), ("", "")]

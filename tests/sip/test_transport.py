@@ -45,7 +45,7 @@ class Mailbox:
         self.bad: Inbox[tuple[BadMessage, Flow]] = Inbox()
         self.gone: Inbox[Flow] = Inbox()
         self.unreached: list[Flow] = []
-        self.heard: list[float] = []
+        self.heard: list[int] = []
         self.transports = Transports((Listener("udp", host, 0), Listener("tcp", host, 0)), self)
 
     def received(self, data: bytes, flow: Flow) -> None:
@@ -55,8 +55,8 @@ class Mailbox:
         self.bad.put((fault, flow))
         self.transports.send(b"SIP/2.0 400 Bad\r\n\r\n", flow)
 
-    def lost(self, flow: Flow, heard_at: float) -> None:
-        self.heard.append(heard_at)
+    def lost(self, flow: Flow, heard: int) -> None:
+        self.heard.append(heard)
         self.gone.put(flow)
 
     def unreachable(self, flow: Flow) -> None:
@@ -572,17 +572,17 @@ def test_a_connection_that_breaks_is_told_and_made_anew_when_needed(run: Run) ->
             it.owing = True  # which keeps no connection of our own: no answer could come on it
             (await ends.next()).write_eof()
             assert await it.gone.next() == first
-            assert (it.unreached, it.heard) == ([], [-inf])
+            assert (it.unreached, it.heard) == ([], [0])
             second = it.transports.way("tcp", "", hop.host, hop.port)
             assert second.connection != first.connection
             it.transports.send(b"two", second)
             assert await came.next() == b"two"
-            begin = asyncio.get_running_loop().time()
             end = await ends.next()
+            assert it.transports.heard(second) == 0
             end.write(b"\r\n")
             end.close()
             assert await it.gone.next() == second
-            assert begin <= it.heard[-1] <= asyncio.get_running_loop().time()
+            assert it.heard[-1] == 1
 
     run(talk())
 
@@ -604,7 +604,7 @@ def test_a_connection_that_is_given_up_is_told_once_and_the_next_one_is_new(run:
             assert begin <= it.transports.heard_at(old) < inf
             it.transports.let_go(old)
             assert it.gone.waiting == [old]
-            assert it.heard == [-inf]  # it was not the peer who ended it
+            assert it.heard == [0]  # it was not the peer who ended it
             new = it.transports.way("tcp", "", hop.host, hop.port)
             it.transports.send(b"two", new)
             assert await came.next() == b"two"
@@ -627,6 +627,56 @@ def test_an_answer_whose_connection_is_gone_goes_by_a_new_one(run: Run) -> None:
             assert await came.next() == b"answer"
             (await ends.next()).close()
             assert await it.gone.next() == way  # as requests name it, so that those on this connection end too
+
+    run(talk())
+
+
+@pytest.mark.requirement("SEC-37", "SEC-36")
+def test_who_does_not_read_has_no_connections_made_to_ports_of_his_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "MOST_CONNECTIONS_OF_SOURCE", 3)
+
+    async def talk() -> None:
+        async with mailbox() as it, server() as (hop, *_):
+            for port in range(hop.port, hop.port + 9):
+                it.transports.send(b"answer", Flow("tcp", "127.0.0.1:1", hop.host, port, 99_999))
+            assert len(it.transports._outgoing) == 3
+
+    run(talk())
+
+
+@pytest.mark.requirement("SEC-37")
+def test_nothing_more_is_read_of_who_does_not_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "_MOST_WRITE_BUFFER", -1)
+
+    async def talk() -> None:
+        async with mailbox() as it:
+            _, writer = await asyncio.open_connection("127.0.0.1", it.port("tcp"))
+            writer.write(b"\r\n\r\n" + 3 * MESSAGE)  # the pong is what he does not read
+            await it.gone.next()
+            assert it.messages.waiting == []
+            writer.close()
+
+    run(talk())
+
+
+@pytest.mark.requirement("SEC-37", "TRN-04")
+def test_a_connection_that_was_just_written_to_is_not_idle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with mailbox() as it, server() as (hop, came, ends):
+            way = it.transports.way("tcp", "", hop.host, hop.port)
+            it.transports.send(b"one", way)
+            assert await came.next() == b"one"
+            (stream,) = it.transports._connections.values()
+            now = asyncio.get_running_loop().time()
+            stream.close_if_late(now + transport_module.IDLE_SECONDS - 1)
+            assert not stream.closing
+            monkeypatch.setattr(stream, "_used_at", now - transport_module.IDLE_SECONDS)
+            it.transports.send(b"two", way)
+            stream.close_if_late(now + 1)
+            assert not stream.closing
+            stream.close_if_late(now + transport_module.IDLE_SECONDS + 1)
+            assert stream.closing
+            (await ends.next()).close()
 
     run(talk())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.config import build, read, unbuilt, warnings
+from gateway.config import build, hops, read, unbuilt, warnings
 from gateway.config.reader import folder_of
 from gateway.core.errors import ConfigFault
 from gateway.core.settings import Settings
@@ -99,11 +99,7 @@ async def _resolved(settings: Settings) -> tuple[list[Finding], list[Finding]]:
 
 def _hops(settings: Settings) -> Iterator[tuple[str, str]]:
     """(key, SIP URI) of each place that requests are sent to; a domain without a next hop is looked up itself."""
-    if settings.sip.outbound:
-        yield "sip.outbound", settings.sip.outbound
-    for at, rule in enumerate(settings.routes):
-        if rule.next_hop and rule.next_hop != settings.sip.outbound:
-            yield f"route[{at}].next_hop", rule.next_hop
+    yield from hops(settings)
     for at, domain in enumerate(settings.sip.domains):
         if not settings.route(domain).next_hop:
             yield f"sip.domains[{at}]", f"sip:{domain}"

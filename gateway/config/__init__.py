@@ -1,6 +1,6 @@
 """The configuration: TOML, read once into the typed values of `core.settings`."""
 
-from .notes import unbuilt, warnings
+from .notes import hops, unbuilt, warnings
 from .reader import build, load, read
 
-__all__ = ["build", "load", "read", "unbuilt", "warnings"]
+__all__ = ["build", "hops", "load", "read", "unbuilt", "warnings"]

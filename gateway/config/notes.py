@@ -94,7 +94,7 @@ def _warnings(settings: Settings) -> Iterator[Note]:
             yield f"sip.trusted[{index}]", f"{network} trusts every peer to say who it is (SEC-05)"
     if not settings.sip.trusted and all(rule.match is None for rule in settings.peers):
         yield "sip.trusted", "is empty, and no [[peer]] has a match: whatever SIP sends is refused (403)"
-    for key, hop in _hops(settings):
+    for key, hop in hops(settings):
         if any(_leads_to(Uri.parse(hop), each) for each in settings.sip.listen):
             yield key, f"{hop} is where the gateway itself listens: what is sent there comes back"
         if _is_plain(hop):
@@ -107,7 +107,8 @@ def _warnings(settings: Settings) -> Iterator[Note]:
         yield "xmpp.server", f"the link to {settings.xmpp.host} is not encrypted; the secret and all messages are in clear (SEC-44)"
 
 
-def _hops(settings: Settings) -> Iterator[tuple[str, str]]:
+def hops(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(key, SIP URI) of each next hop of the configuration."""
     if settings.sip.outbound:
         yield "sip.outbound", settings.sip.outbound
     for index, route in enumerate(settings.routes):

@@ -49,15 +49,13 @@ log = structlog.get_logger("sip")
 class _Attempt(NamedTuple):
     """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
 
-    begun: when it was sent to the first target of its next hop. heard: how often the peer had spoken on the connection before.
-    renewed: this target has it over a second connection.
+    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection.
     """
 
     delivery: Delivery
     targets: tuple[Target, ...]
     repeat: bool
     begun: float
-    heard: int
     renewed: bool
 
 
@@ -104,7 +102,7 @@ class SipAdapter:
             ended=self._ended,
             trusts=self._trusts,
             kept=lambda key: self._sink.age(key) is not None,
-            heard_at=self._transports.heard_at,
+            heard=self._transports.heard,
             let_go=self._transports.let_go,
             sent_by=ours,
             secret=self._secret,
@@ -158,7 +156,7 @@ class SipAdapter:
         """
         for transaction in self._lost(flow):
             attempt = cast("_Attempt", transaction.user)
-            if heard and heard == attempt.heard and not attempt.renewed and self._has_time(attempt):
+            if heard and heard == transaction.heard and not attempt.renewed and self._has_time(attempt):
                 self._request(attempt.delivery, attempt.targets, repeat=True, begun=attempt.begun, renewed=True)
             else:
                 self._finish(transaction, _CONNECTION_LOST)
@@ -338,9 +336,7 @@ class SipAdapter:
         octets = draft.sent(self._sent_by.get(local, draft.sent_by), branch)
         flow = self._transports.way(target.transport, local, target.host, target.port)
         now = self._loop.time()
-        attempt = _Attempt(
-            delivery, targets, repeat or delivery.repeat, now if begun is None else begun, self._transports.heard(flow), renewed
-        )
+        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun, renewed)
         self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.core.digest import AgingDigestMap, digest
 from gateway.core.tokens import fresh_token
+from gateway.core.uri import DEFAULT_PORT
 
 from . import writer
 from .flow import Flow
@@ -63,8 +64,8 @@ class Endpoint:
 
     send: puts octets on the wire. arrived: takes a new request; it must be answered by `answer` once. ended: the end of one of ours.
     trusts: whether a flow is from a peer that may speak. kept: whether the request with this digest brought a message that is kept.
-    heard_at: when octets of any kind came last on a stream of ours. let_go: gives that stream up; what waits on it has been told as lost
-    when it returns.
+    heard: how many times octets of any kind have come on a stream of ours. let_go: gives that stream up, if it is there; what waits on it
+    has been told as lost when it returns.
     sent_by: the Via hosts and ports that are ours, in normal form. secret: key of the To tags and digests.
     """
 
@@ -76,7 +77,7 @@ class Endpoint:
         ended: Ended,
         trusts: Callable[[Flow], bool],
         kept: Callable[[int], bool],
-        heard_at: Callable[[Flow], float],
+        heard: Callable[[Flow], int],
         let_go: Callable[[Flow], None],
         sent_by: frozenset[str],
         secret: bytes,
@@ -84,7 +85,7 @@ class Endpoint:
         timers: Timers | None = None,
     ) -> None:
         self._send, self._arrived, self._ended, self._trusts, self._kept = send, arrived, ended, trusts, kept
-        self._heard_at, self._let_go = heard_at, let_go
+        self._heard, self._let_go = heard, let_go
         self._sent_by, self._secret = sent_by, secret
         self._timers = timers or Timers()
         self.clients: ClientTransactions[Flow] = ClientTransactions(self._timers, send, self._timed_out)
@@ -252,10 +253,10 @@ class Endpoint:
         via = request.top_via
         if not flow.reliable:
             if (maddr := via.param("maddr")) and (address := _address(maddr)) and self._trusts(flow):
-                return Flow(flow.transport, "", address, via.port or 5060)
+                return Flow(flow.transport, "", address, via.port or DEFAULT_PORT)
             if via.param("rport") is not None:
                 return flow
-        return Flow(flow.transport, flow.local, flow.host, via.port or 5060, flow.connection)
+        return Flow(flow.transport, flow.local, flow.host, via.port or DEFAULT_PORT, flow.connection)
 
     def owes(self, flow: Flow) -> bool:
         """Whether a request that came on this flow waits for its answer."""
@@ -269,7 +270,7 @@ class Endpoint:
 
     def request(self, branch: str, method: str, octets: bytes, flow: Flow, now: float, user: object) -> None:
         """Send a request of ours; its end is told to `ended`."""
-        self.clients.start(branch, method, octets, flow, flow.reliable, now, user)
+        self.clients.start(branch, method, octets, flow, flow.reliable, now, user, self._heard(flow))
 
     def _timed_out(self, transaction: ClientTransaction[Flow]) -> None:
         """Timer F. A stream that brought nothing since the request was written is dead, and its end may never be told: the host is gone.
@@ -277,8 +278,7 @@ class Endpoint:
         It is given up before the end is told, so that whatever is sent because of that goes over a new one. A stream on which anything
         else was heard stays: its peer is slow with one request.
         """
-        # What was heard at the very time came before: often a request is sent because of it.
-        if transaction.reliable and self._heard_at(transaction.flow) <= transaction.started:
+        if transaction.reliable and self._heard(transaction.flow) == transaction.heard:
             self._let_go(transaction.flow)
         self._ended(transaction, None)
 

@@ -39,13 +39,18 @@ class ClientState(Enum):
 
 
 class ClientTransaction(Generic[F]):
-    """One request on its way. flow: where it was sent. copies: how many times. user: what its end is told to, opaque here."""
+    """One request on its way. flow: where it was sent. copies: how many times. user: what its end is told to, opaque here.
 
-    __slots__ = ("branch", "copies", "flow", "interval", "method", "octets", "reliable", "started", "state", "user")
+    heard: how many times anything had come by its flow when it was sent; 0 for datagrams.
+    """
 
-    def __init__(self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, interval: float, user: object) -> None:
+    __slots__ = ("branch", "copies", "flow", "heard", "interval", "method", "octets", "reliable", "started", "state", "user")
+
+    def __init__(
+        self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, interval: float, user: object, heard: int
+    ) -> None:
         self.branch, self.method, self.octets, self.flow, self.reliable = branch, method, octets, flow, reliable
-        self.started, self.interval, self.user = now, interval, user
+        self.started, self.interval, self.user, self.heard = now, interval, user, heard
         self.copies = 1
         self.state = ClientState.TRYING
 
@@ -62,9 +67,9 @@ class ClientTransactions(Generic[F]):
     def __len__(self) -> int:
         return len(self._pending)
 
-    def start(self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, user: object) -> None:
-        """Send a request for the first time."""
-        transaction = ClientTransaction(branch, method, octets, flow, reliable, now, self._timers.t1, user)
+    def start(self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, user: object, heard: int = 0) -> None:
+        """Send a request for the first time. heard: as in ClientTransaction."""
+        transaction = ClientTransaction(branch, method, octets, flow, reliable, now, self._timers.t1, user, heard)
         self._pending[branch] = transaction
         if not reliable:
             self._arm(transaction, now)

@@ -154,20 +154,15 @@ class Transports:
         return self._udp.get(f"{all_addresses}:{flow.local.rpartition(':')[2]}") or self._udp.get(self.origin("udp", flow.host))
 
     def heard(self, flow: Flow) -> int:
-        """How many times octets have come on this connection; 0 as well for datagrams."""
+        """How many times octets have come on this connection; 0 also where it is not made or gone, and for datagrams."""
         stream = self._connections.get(flow.connection)
         return stream.heard if stream else 0
 
-    def heard_at(self, flow: Flow) -> float:
-        """When octets came last on this connection of ours: -inf for never, inf where it is not made, or gone."""
-        stream = self._connections.get(flow.connection)
-        return stream.heard_at if stream else math.inf
-
     def let_go(self, flow: Flow) -> None:
-        """Give up this connection of ours. It is told as lost here and now, before anything can be sent over the next one."""
-        stream = self._connections[flow.connection]
-        log.warning("connection given up, the peer is silent", peer=str(stream.target))
-        stream.abort()
+        """Give up this connection of ours, if it is made. It is told as lost at once, before anything can be sent over the next one."""
+        if stream := self._connections.get(flow.connection):
+            log.warning("connection given up, the peer is silent", peer=str(stream.target))
+            stream.abort()
 
     def _towards(self, flow: Flow) -> _Stream:
         """Our connection to this hop, or a new one."""
@@ -235,7 +230,7 @@ class _Stream(asyncio.Protocol):
         self._queued: list[bytes] = []
         self._framer = StreamFramer()
         self._loop = asyncio.get_running_loop()
-        self.heard, self.heard_at = 0, -math.inf
+        self.heard = 0
         self._used_at = self._begun_at = self._loop.time()
         self._ended_at = math.inf
         self._is_over = False
@@ -255,7 +250,7 @@ class _Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard += 1
-        self.heard_at = self._used_at = now = self._loop.time()
+        self._used_at = now = self._loop.time()
         was_idle = self._framer.state == "idle"
         for item in self._framer.feed(data):
             if self.closing:

@@ -827,7 +827,7 @@ def test_it_goes_again_once_and_not_where_the_new_connection_ends_too(silent: bo
                 new.close()
             else:
                 (pending,) = it.adapter._endpoint.clients._pending.values()
-                it.adapter.lost(pending.flow, pending.user.heard)  # type: ignore[attr-defined]
+                it.adapter.lost(pending.flow, pending.heard)
             assert await ended(delivery) == Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
             await settled()
             assert came.waiting == []

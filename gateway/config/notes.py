@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.core.domain import is_everywhere
 from gateway.core.settings import Listener, Settings
-from gateway.core.uri import Uri
+from gateway.core.uri import DEFAULT_PORT, Uri
 
 from .keys import is_loopback
 
 _EXAMPLE = "change-me"
-_DEFAULT_PORT = 5060
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to know it, not to listen there
 Note = tuple[str, str]
 """(key, what to know): ("sip.listen[1]", "no TLS yet: nothing listens there")."""
 
@@ -119,8 +118,8 @@ def hops(settings: Settings) -> Iterator[tuple[str, str]]:
 def _leads_to(hop: Uri, listener: Listener) -> bool:
     """Whether what is sent to this hop comes to this listener, as far as one can tell without asking anybody."""
     host = (hop.param("maddr") or hop.host).strip("[]")
-    is_there = host == listener.host or (listener.host in _EVERYWHERE and is_loopback(host))
-    return is_there and (hop.transport or "udp", hop.port or _DEFAULT_PORT) == (listener.transport, listener.port)
+    is_there = host == listener.host or (is_everywhere(listener.host) and is_loopback(host))
+    return is_there and (hop.transport or "udp", hop.port or DEFAULT_PORT) == (listener.transport, listener.port)
 
 
 def _is_open(file: str) -> bool:

@@ -16,6 +16,7 @@ from .remember import remembered
 _LABELS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _MOST_OCTETS = 255
 _MOST_LABEL_OCTETS = 63
+_EVERYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104 - to know them, not to listen there
 
 
 @remembered(1024)
@@ -77,3 +78,12 @@ def _literal(text: str) -> str:
         return str(ipaddress.IPv4Address(text)) if last.isascii() and last.isdigit() else ""
     except ipaddress.AddressValueError:
         raise SyntaxFault("Bad IP address", section="RFC 3986 section 3.2.2") from None
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether this is an address that stands for all addresses of its IP version, in brackets or without.
+
+    >>> is_everywhere("[::]"), is_everywhere("127.0.0.1")
+    (True, False)
+    """
+    return host in _EVERYWHERE

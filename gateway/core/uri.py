@@ -15,6 +15,9 @@ from .domain import ascii_domain
 from .errors import SyntaxFault
 from .remember import remembered
 
+DEFAULT_PORT = 5060
+"""Of a sip: URI (RFC 3261 section 19.1.2)."""
+
 _HEX = r"%[0-9A-Fa-f]{2}"
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 _SIP_FORM = re.compile(

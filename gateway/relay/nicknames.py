@@ -23,18 +23,19 @@ class Nicknames:
 
     def news(self, envelope: Envelope) -> Envelope:
         """The envelope, without the name of its sender if that is no news to the recipient."""
-        name, sender = envelope.sender_name, envelope.sender
-        if not name or not isinstance(sender, SipAddress) or self._told.get(hash((sender.normal, envelope.recipient))) != hash(name):
-            return envelope
-        return replace(envelope, sender_name="")
+        pair = _pair(envelope)
+        return replace(envelope, sender_name="") if pair and self._told.get(pair) == hash(envelope.sender_name) else envelope
 
     def learn(self, envelope: Envelope) -> None:
         """This one is on disk now, with the name that is in it."""
-        name, sender = envelope.sender_name, envelope.sender
-        if not name or not isinstance(sender, SipAddress):
-            return
-        pair = hash((sender.normal, envelope.recipient))
-        self._told.pop(pair, None)
-        self._told[pair] = hash(name)
-        if len(self._told) > _MOST:
-            del self._told[next(iter(self._told))]
+        if pair := _pair(envelope):
+            self._told.pop(pair, None)
+            self._told[pair] = hash(envelope.sender_name)
+            if len(self._told) > _MOST:
+                del self._told[next(iter(self._told))]
+
+
+def _pair(envelope: Envelope) -> int:
+    """Who tells whom, as a hash; 0 where there is no name, or that of an XMPP user, who says it in each message."""
+    sender = envelope.sender
+    return hash((sender.normal, envelope.recipient)) if envelope.sender_name and isinstance(sender, SipAddress) else 0

@@ -50,8 +50,14 @@ class Relay:
         self.lanes = Lanes(to_sip, to_xmpp, asyncio.get_running_loop().time)
         self.dispatch = Dispatch(self._store, self.lanes, self._keeper, self.counters, self._failure)
         self._nicknames = Nicknames()
-        memories = (self._spellings, self._nicknames)
-        self._intake = Intake(self._store, self._limits.queue_age_hours, *memories, self.lanes.carrier_of, self.dispatch.fates.ended)
+        self._intake = Intake(
+            self._store,
+            self._limits.queue_age_hours,
+            self._spellings,
+            self._nicknames,
+            self.lanes.carrier_of,
+            self.dispatch.fates.ended,
+        )
         for entry in entries:
             self._keeper.count(entry.seq, entry.octets)
         self.dispatch.start(entries)

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import structlog
 
+from gateway.core.domain import is_everywhere
 from gateway.core.settings import Listener
 
 from .flow import Flow
@@ -49,7 +50,7 @@ Unreachable = Callable[[Flow], None]
 async def open_datagrams(listener: Listener, received: Received, unreachable: Unreachable) -> Datagrams:
     """Listen. received: takes each datagram. unreachable: is told where one could not be delivered. Raises OSError."""
     sock = _bound(listener)
-    if sys.platform == "linux" and ip_address(listener.host).is_unspecified:
+    if sys.platform == "linux" and is_everywhere(listener.host):
         return _AllAddresses(sock, received, unreachable)
     it = _OneAddress(sock, received, unreachable)
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: it, sock=sock)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.core.domain import ascii_domain
-
-_ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - to know them, not to listen there
+from gateway.core.domain import ascii_domain, is_everywhere
 
 
 def sent_by(local: str, name: str) -> str:
@@ -16,7 +14,7 @@ def sent_by(local: str, name: str) -> str:
     ('[::1]:5060', 'gw.example:5060')
     """
     host, _, port = local.rpartition(":")
-    return f"{ascii_domain(name)}:{port}" if host in _ALL_ADDRESSES else local
+    return f"{ascii_domain(name)}:{port}" if is_everywhere(host) else local
 
 
 def longest_sent_by(listeners: Iterable[tuple[str, str]], name: str) -> dict[str, str]:

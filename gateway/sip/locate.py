@@ -18,9 +18,9 @@ import dns.exception
 import dns.rdatatype
 from dns.rdtypes.IN.SRV import SRV
 
-from gateway.core.uri import Uri
+from gateway.core.uri import DEFAULT_PORT, Uri
 
-from .route import DEFAULT_PORT, TRANSPORTS, transport_of
+from .route import TRANSPORTS, transport_of
 
 _LOOKUP_SECONDS = 5.0
 _LEAST_TTL, _MOST_TTL, _ADDRESS_TTL = 5.0, 3600.0, 60.0

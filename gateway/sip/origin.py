@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
+from gateway.core.domain import is_everywhere
+
 _REMEMBER_SECONDS = 60.0
 _MOST_REMEMBERED = 1024
 _ANY_PORT = 5060
-_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - to know them, not to listen there
 
 
 class Origins:
@@ -42,7 +43,7 @@ class Origins:
 def _best(listeners: list[str], host: str) -> str:
     """The one with the source address of the kernel's own choice; else one on all addresses; else the first that can send there at all."""
     own = _source(host)
-    ranked = sorted(listeners, key=lambda local: (_address(local) != own, _address(local) not in _ALL_ADDRESSES))
+    ranked = sorted(listeners, key=lambda local: (_address(local) != own, not is_everywhere(_address(local))))
     return next((local for local in ranked if _source(host, _address(local))), listeners[0])
 
 

@@ -19,11 +19,11 @@ from gateway.core.domain import ascii_domain
 from gateway.core.errors import SyntaxFault
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.settings import Settings
-from gateway.core.uri import Uri
+from gateway.core.uri import DEFAULT_PORT, Uri
 
 from .headers import NameAddr
 from .message import Response
-from .route import DEFAULT_PORT, TRANSPORTS, gate_of
+from .route import TRANSPORTS, gate_of
 
 MOST_PLACES = 5
 """How many places one message is redirected to (MSG-48) in one round of tries; when that ends with "for now", the next begins anew."""

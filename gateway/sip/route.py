@@ -9,7 +9,6 @@ from gateway.core.uri import Uri
 
 TRANSPORTS = ("udp", "tcp")
 """What we can send over; the first that we have is the one for a hop that names none."""
-DEFAULT_PORT = 5060
 
 
 def gate_of(rule: RouteRule, domain: str) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gateway.core.outcome import Outcome, Verdict
+from gateway.core.ports import Notice
 from gateway.logs import Lines, configure
 from tests.relay.scene import JULIET, ROMEO, scene, trace_of
 
@@ -157,7 +158,7 @@ def test_neither_the_text_nor_the_person_is_in_any_record(tmp_path: Path) -> Non
             it.answer(it.xmpp, outcome)
             it.move(6.1)
         it.answer_all(it.xmpp)
-        it.relay.failed_later(trace_of(it.xmpp.tries[-1].envelope), failed)
+        it.relay.told((Notice(trace_of(it.xmpp.tries[-1].envelope), failed),))
         it.unsayable.add("wherefore")
         it.offer("wherefore")
         it.unsayable.clear()

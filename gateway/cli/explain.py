@@ -78,4 +78,5 @@ def _told(row: FieldRow | None, kind: str, value: str) -> str:
     if not value:
         return ""
     names = {SIP: row.sip, XMPP: row.xmpp, CPIM: row.cpim} if row else {}
-    return f"{names.get(kind) or (row.name if row else 'status')}: {shortened(value)}"
+    # What SIP has no header for may stand in the message/cpim in its body.
+    return f"{names.get(kind) or (row.cpim or row.name if row else 'status')}: {shortened(value)}"

@@ -13,12 +13,14 @@ from xml.etree.ElementTree import Element
 import click
 
 from gateway.core.address import SipAddress
+from gateway.core.canonical import address_uri
 from gateway.core.cpim import IMDN, CpimMessage
-from gateway.core.dates import parse_rfc3339
-from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
+from gateway.core.dates import format_rfc3339, parse_rfc3339
+from gateway.core.envelope import Envelope, Origin, RequestOrigin, StanzaOrigin
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
+from gateway.core.imdn import WISHES, Asked
 from gateway.core.jid import Jid
-from gateway.core.ports import Peer
+from gateway.core.ports import Notice, Peer
 from gateway.core.uri import sip_uri
 from gateway.relay import report
 from gateway.sip.codec import Draft
@@ -162,9 +164,27 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
     uas.method(request)
     if request.method != "MESSAGE":
         raise Refusal("method-not-allowed", f"{request.method} is answered here and not translated")
-    envelope = uas.message(request, known, _TRACE_ID, now)
+    read = uas.message(request, known, _TRACE_ID, now)
+    if isinstance(read, tuple):
+        return _from_notices(parts, read, now)
     # The bridge says a name in the first message to somebody (IMSG-14), and knows which that is.
-    return replace(envelope, sender_name="") if envelope else None
+    return replace(read, sender_name="") if read else None
+
+
+def _from_notices(parts: Translation, notices: tuple[Notice, ...], now: float) -> Envelope | None:
+    """News of a message that the bridge would remember; here it is what the news itself says of it, and has asked for everything."""
+    for (name, ours, theirs), news in notices:
+        addressee, author = (parts.directory.find(each)[1] for each in (ours, theirs))
+        origin: Origin
+        if isinstance(author, SipAddress):
+            author_uri, addressee_uri = address_uri(author), address_uri(addressee)
+            asked = Asked(WISHES, name, format_rfc3339(now), author_uri, addressee_uri)
+            origin = RequestOrigin(parts.directory.uri_of(addressee), "", "", asked)
+        else:
+            origin = StanzaOrigin(name, "normal", str(author), str(parts.directory.jid_of(addressee)))
+        if told := report.told(report.Facts(author, "", addressee, origin, now, WISHES), news, _TRACE_ID, now):
+            return told
+    return None
 
 
 def _from_response(parts: Translation, response: Response, now: float) -> Envelope | None:
@@ -185,7 +205,8 @@ def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
     if stanza.get("type") == "error":
         return _from_error(parts, stanza, sender.bare, recipient.bare, now)
     parties = parts.guard.from_xmpp(recipient.domain, sender, recipient)
-    return parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
+    read = parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
+    return read or _from_notices(parts, parts.to_xmpp.read_notices(stanza, parties), now)
 
 
 def _from_error(parts: Translation, stanza: Element, about: Jid, author: Jid, now: float) -> Envelope | None:

@@ -1,4 +1,7 @@
-"""The message/cpim objects that the gateway composes itself: from plain text, from a stanza, and to tell of a failure."""
+"""The message/cpim objects that the gateway composes itself: from text or another body, to tell of a failure, and to notify.
+
+What a canonical message is, its content type says: FAILURE_TYPE, NOTIFICATION_TYPE, TYPING_TYPE; all else is there to be shown.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from .address import Address, SipAddress
-from .cpim import CpimMessage, compose
+from .cpim import IMDN, CpimMessage, compose
 from .dates import format_rfc3339, parse_rfc3339
 from .domain import ascii_domain
 from .errors import SyntaxFault
+from .imdn import NOTIFICATION_TYPE, Asked, Disposition, compose_notification
 from .jid import unescape_local
 from .mime import Entity
 from .remember import MOST_REMEMBERED
@@ -19,6 +23,7 @@ from .uri import im_uri
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 FAILURE_TYPE = "message/sipfrag"
+TYPING_TYPE = "application/im-iscomposing+xml"
 
 
 @lru_cache(maxsize=4096)
@@ -108,6 +113,44 @@ def failure_message(
     return compose(fields, Entity.compose(part, compose_status(status, reason, tuple(headers))))
 
 
+def notification_message(
+    sender: Address, recipient: Address, sent_at: float, message_id: str, asked: Asked, disposition: Disposition
+) -> CpimMessage:
+    """What became of a message, as an IMDN (IMDN-07, E14). `sender` is whom that message was for. message_id: of the IMDN itself.
+
+    It goes to the URI in the From of the message, and by the routes that this recorded (IMDN-08).
+    """
+    me = address_uri(sender)
+    to = f"<{asked.author}>" if asked.author else f"<{address_uri(recipient)}>"
+    fields = [("From", f"<{me}>"), ("To", to), ("DateTime", format_rfc3339(sent_at)), ("NS", f"imdn <{IMDN}>")]
+    fields += [("imdn.Message-ID", message_id), *[("imdn.IMDN-Route", route) for route in asked.routes]]
+    part = (("Content-Type", NOTIFICATION_TYPE), ("Content-Disposition", "notification"))
+    return compose(fields, Entity.compose(part, compose_notification(asked, disposition, me)))
+
+
+def asking(message: CpimMessage, message_id: str, wishes: Iterable[str]) -> bytes:
+    """The octets of a message that the gateway has composed, with the fields that ask for notifications about it (IMDN-01)."""
+    head = message.raw[: -len(message.entity.raw) - 2]
+    wanted = ", ".join(sorted(wishes, reverse=True))
+    lines = f"NS: imdn <{IMDN}>\r\nimdn.Message-ID: {message_id}\r\nimdn.Disposition-Notification: {wanted}\r\n\r\n"
+    return head + lines.encode() + message.entity.raw
+
+
 def _formal_name(name: str) -> str:
     """A display name as a quoted Formal-name (RFC 3862 section 4.1); the escapes are the writer's work."""
     return '"' + name.replace('"', "'") + '"'
+
+
+__all__ = [
+    "FAILURE_TYPE",
+    "NOTIFICATION_TYPE",
+    "OLD_AFTER_SECONDS",
+    "TEXT_TYPE",
+    "TYPING_TYPE",
+    "address_uri",
+    "asking",
+    "failure_message",
+    "notification_message",
+    "text_message",
+    "written_at",
+]

@@ -9,6 +9,7 @@ from functools import lru_cache
 from .address import Address, SipAddress
 from .cpim import CpimMessage, compose
 from .errors import SyntaxFault
+from .imdn import Asked
 from .jid import Jid, jid_from_xmpp_uri, xmpp_uri
 from .mime import Entity
 from .uri import Uri, sip_uri
@@ -23,11 +24,13 @@ class RequestOrigin:
     """The SIP request that brought a message: what a report about it has to name (FRAG-41).
 
     to_uri: whom the sender wrote to, in the sender's spelling. Of its From nothing: a report goes to the address of record of the sender.
+    asked: the disposition notifications that its sender wants; None for none.
     """
 
     to_uri: str
     call_id: str
     cseq: str
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,10 @@ class Envelope:
     peer: the peer or link it came by ("udp:192.0.2.7", "xmpp:sip.example", "gateway").
     received_at, expires_at: POSIX seconds; expires_at is None when the sender set no limit.
     thread: Call-ID or thread, the correlation that both sides share; empty when there is none.
-    asked: IMDN dispositions that the sender wants to hear of (RFC 5438 section 6.4).
+    asked: the IMDN dispositions that its sender wants to hear of (RFC 5438 section 6.2), whichever side he is on.
     sender_name: what the sender calls himself, as `text.shown_name` lets it pass; empty where the recipient need not be told.
     origin: how it came, for errors about it; None for what the gateway says itself: its own failure is only logged (MSG-23).
-    about: set in a failure message: the origin of the message that failed.
+    about: set in a failure message and in a notification: the origin of the message that it is about.
     volatile: never stored, replaced by newer, dropped under pressure (typing).
     message: the canonical message.
     """
@@ -104,8 +107,8 @@ class Envelope:
         if outer.entity.content_type.essence != WRAPPED:
             raise SyntaxFault("Not a stored envelope")
         own = {header.name: _read(header.value) for header in outer.headers if header.namespace == NAMESPACE}
-        sender, sender_device = _home(outer.first("From"))
-        recipient, recipient_device = _home(outer.first("To"))
+        sender, sender_device = read_home(outer.first("From"))
+        recipient, recipient_device = read_home(outer.first("To"))
         try:
             return Envelope(
                 id=own["Id"],
@@ -147,16 +150,18 @@ _ODD = re.compile(r"[\\\"]|^ | $", re.M)
 @lru_cache(maxsize=4096)
 def _head(sender: Address, sender_device: str, recipient: Address, recipient_device: str) -> str:
     """The lines that all messages between the same two ends have in common."""
-    return f"From: <{_home_uri(sender, sender_device)}>\r\nTo: <{_home_uri(recipient, recipient_device)}>\r\nNS: gw <{NAMESPACE}>\r\n"
+    return f"From: <{home_uri(sender, sender_device)}>\r\nTo: <{home_uri(recipient, recipient_device)}>\r\nNS: gw <{NAMESPACE}>\r\n"
 
 
-def _home_uri(address: Address, device: str) -> str:
+def home_uri(address: Address, device: str) -> str:
+    """A home address and the device there as one URI, xmpp: or sip:. `read_home` undoes it exactly."""
     if isinstance(address, Jid):
         return xmpp_uri(Jid(address.local, address.domain, device))
     return sip_uri(address, device)
 
 
-def _home(value: str | None) -> tuple[Address, str]:
+def read_home(value: str | None) -> tuple[Address, str]:
+    """(home address, device) of a URI that `home_uri` wrote, with or without brackets. Raises SyntaxFault."""
     uri = (value or "").removeprefix("<").removesuffix(">")
     if uri.startswith("xmpp:"):
         jid = jid_from_xmpp_uri(uri)
@@ -177,6 +182,8 @@ def _read(value: str) -> str:
 def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
     if isinstance(origin, RequestOrigin):
         facts = [("To-URI", origin.to_uri), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
+        if origin.asked:
+            facts.append(("IMDN", origin.asked.dump()))
     else:
         facts = [("Stanza", origin.id), ("Type", origin.type), ("Sender", origin.sender), ("Recipient", origin.recipient)]
     return [(f"{name}-{what}", value) for what, value in facts]
@@ -184,10 +191,11 @@ def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
 
 def _read_origin(own: dict[str, str], name: str) -> Origin | None:
     if f"{name}-To-URI" in own:
-        return RequestOrigin(own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"])
+        asked = Asked.load(own[f"{name}-IMDN"]) if f"{name}-IMDN" in own else None
+        return RequestOrigin(own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"], asked)
     if f"{name}-Stanza" in own:
         return StanzaOrigin(own[f"{name}-Stanza"], own[f"{name}-Type"], own[f"{name}-Sender"], own[f"{name}-Recipient"])
     return None
 
 
-__all__ = ["Envelope", "Origin", "RequestOrigin", "SipAddress", "StanzaOrigin"]
+__all__ = ["Envelope", "Origin", "RequestOrigin", "SipAddress", "StanzaOrigin", "home_uri", "read_home"]

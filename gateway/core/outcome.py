@@ -31,7 +31,8 @@ class Verdict(Enum):
 class Outcome:
     """One attempt's result.
 
-    status: a SIP status that says why (RFC 7247 section 7 terms), 0 where there is none.
+    status: a SIP status that says why (RFC 7247 section 7 terms), 0 where there is none; with DELIVERED, 200 where that is as good as a
+    receipt (`receipt_on_200`).
     reason: text of the far side, already safe to carry on; may be empty.
     retry_after: seconds the far side asked us to wait; None when it did not.
     contact: where the far side says the recipient is now (3xx), as a URI; empty otherwise.

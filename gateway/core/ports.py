@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from .address import Address, SipAddress
 from .envelope import Envelope
 from .errors import Refusal
+from .imdn import Disposition
 from .jid import Jid
 from .outcome import Outcome
 from .uri import Uri
@@ -70,7 +71,18 @@ Answered = Callable[[Refusal | None], None]
 """Called once, on the loop: None when the message is kept, else why it is not."""
 
 Trace = tuple[str, str, str]
-"""How a late answer names what it answers: (stanza id, our JID, their bare JID)."""
+"""How news of a message name it: (its name on that side, the address of ours that it came from there, whom it was for there).
+
+On the XMPP side: (stanza id, our JID, their bare JID). On the SIP side the addresses are the home addresses in normal form, of recipient
+and author, and a message has two names: its imdn.Message-ID, and "Call-ID CSeq-number" of the request.
+"""
+
+
+class Notice(NamedTuple):
+    """News of a message that was delivered before: a disposition, or how it failed after all (FAILED, with a status)."""
+
+    trace: Trace
+    news: Disposition | Outcome
 
 
 class Sink(Protocol):
@@ -82,8 +94,9 @@ class Sink(Protocol):
     def offer(self, envelope: Envelope, answered: Answered, keys: Keys | None = None) -> None:
         """Keep this message and deliver it. Never blocks; `answered` is called once, within 3 s unless a commit is running."""
 
-    def failed_later(self, trace: Trace, failure: Outcome) -> None:
-        """An error came back for a message that was delivered before; tell its sender, if it is known and was not told."""
+    def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
+        """News of messages that were delivered before: their senders are told what they asked for and have not been told, each in a kept
+        message of its own; what is about no known message is dropped. answered: as in `offer`, for the request that brought them."""
 
     def link_up(self, gate: str) -> None:
         """A gate that was not ready may be so now."""
@@ -95,14 +108,14 @@ class Parcel(NamedTuple):
 
     lane: what it delivers to, as a key: messages of one lane keep their order. gate: the link or next hop that it needs.
     wire: the translated message, read by its carrier only. once: it must be delivered at once or fail (`store = false` on its route).
-    trace: how a late error would name it.
+    traces: how later news of it may name it.
     """
 
     lane: str
     gate: str
     wire: object
     once: bool
-    trace: Trace | None = None
+    traces: tuple[Trace, ...] = ()
 
 
 class Delivery(Protocol):
@@ -152,11 +165,15 @@ class Carrier(Protocol):
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
+BRIEF, LASTING = "request", "receipt"
+"""Kinds of recollections that `Store.recall` finds: of every message for some minutes, of one that asked to be told for days."""
+
+
 class Recollection(NamedTuple):
     """Something that a later answer needs to find its way back.
 
-    kind: "request" (Trace -> the SIP request), "spelling" (a SIP user as last spelled).
-    key: digest of what it is found by. until: POSIX seconds. facts: what is remembered.
+    kind: BRIEF and LASTING (Trace -> the message that it names), "spelling" (a SIP user as last spelled), and what else has to be kept.
+    key: digest of what it is found by. until: POSIX seconds. facts: what is remembered; the newest under a key is what counts.
     """
 
     kind: str
@@ -169,7 +186,7 @@ class Acceptance(NamedTuple):
     """A message to be kept.
 
     seq: a number of `Store.number`, in order. record: `Envelope.to_cpim()`. keys: the dedupe digests of a SIP arrival.
-    forgets: the key of a "request" recollection that is used up by this one.
+    forgets: the key of a BRIEF recollection that is used up by this one.
     """
 
     seq: int
@@ -241,10 +258,11 @@ class Store(Protocol):
         settled: Sequence[int],
         settlements: Sequence[Settlement],
         done: Callable[[Committed], None],
+        memories: Sequence[Recollection] = (),
     ) -> None:
         """Keep, settle and postpone all of these in one transaction with one fsync. One call may run at a time.
 
-        settled: the seqs of what is settled for good with nothing to follow.
+        settled: the seqs of what is settled for good with nothing to follow. memories: what is remembered beside all messages.
         """
 
     def load(self, seqs: Sequence[int], done: Callable[[Sequence[tuple[int, bytes]] | None], None]) -> None:
@@ -256,5 +274,5 @@ class Store(Protocol):
     def remembered(self, kind: str) -> Sequence[tuple[int, str]]:
         """(key, facts) of everything remembered of a kind, oldest first. Reads the disk: only before anything is delivered."""
 
-    def recall(self, kind: str, key: int, done: Callable[[str], None]) -> None:
-        """The facts remembered last under this key; empty when there are none."""
+    def recall(self, key: int, done: Callable[[str], None]) -> None:
+        """The facts of the newest BRIEF or LASTING recollection of this key; empty when there are none."""

@@ -12,6 +12,7 @@ from typing import cast
 import structlog
 
 from gateway.core.envelope import Envelope
+from gateway.core.imdn import Disposition
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery, Entry, Store
 
@@ -33,16 +34,22 @@ log = structlog.get_logger("relay")
 
 
 class Dispatch:
-    """Everything runs on the loop. fates: decides what comes after each try. counters, tell: see there."""
+    """Everything runs on the loop. fates: decides what comes after each try. counters, tell, reached: see there."""
 
     def __init__(
-        self, store: Store, lanes: Lanes, keeper: Keeper, counters: dict[str, int], tell: Callable[[Envelope, Outcome], Message | None]
+        self,
+        store: Store,
+        lanes: Lanes,
+        keeper: Keeper,
+        counters: dict[str, int],
+        tell: Callable[[Message, Outcome], Message | None],
+        reached: Callable[[Message, Disposition], None],
     ) -> None:
         self._store, self._lanes = store, lanes
         self._loop = asyncio.get_running_loop()
         self._alarms = Alarms(self._rung)
         self._shelf = Shelf(store, lanes.carrier_of)
-        self.fates = Fates(lanes, keeper, counters, number=store.number, clock=self._loop.time, tell=tell, go_on=self.pump)
+        self.fates = Fates(lanes, keeper, counters, number=store.number, clock=self._loop.time, tell=tell, reached=reached, go_on=self.pump)
         self._stalled: dict[tuple[str, bool], dict[str, Lane]] = {}
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._holding = False

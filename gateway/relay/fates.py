@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.core.envelope import Envelope
+from gateway.core.imdn import Disposition
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Entry, Settlement
 
@@ -27,8 +27,8 @@ log = structlog.get_logger("relay")
 class Fates:
     """Everything runs on the loop; clock: its time. number: the next of the one sequence. counters: where it counts.
 
-    tell: the message that tells the sender of an envelope about a failure, ready to be kept; None when nobody is told.
-    go_on: called when more may be sent from a lane.
+    tell: the message that tells the sender of another about its failure, ready to be kept; None when nobody is told.
+    reached: takes what can be said of a message whose sender asked for it. go_on: called when more may be sent from a lane.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class Fates:
         *,
         number: Callable[[], int],
         clock: Callable[[], float],
-        tell: Callable[[Envelope, Outcome], Message | None],
+        tell: Callable[[Message, Outcome], Message | None],
+        reached: Callable[[Message, Disposition], None],
         go_on: Callable[[Lane], None],
     ) -> None:
         self._lanes, self._keeper, self._counters = lanes, keeper, counters
-        self._number, self._clock, self._tell, self._go_on = number, clock, tell, go_on
+        self._number, self._clock, self._tell, self._reached, self._go_on = number, clock, tell, reached, go_on
 
     def ended(self, message: Message, outcome: Outcome) -> None:
         """A carrier says what became of one try."""
@@ -54,6 +55,7 @@ class Fates:
         if verdict is Verdict.DELIVERED or (verdict is Verdict.MERGED and not message.resumed):
             self._counters["delivered"] += 1
             log_fate("delivered", message)
+            self._say(message, outcome)
             self.forget(message)
         elif verdict is Verdict.FAILED:
             self.fail(message, outcome)
@@ -73,6 +75,11 @@ class Fates:
             self.try_later(lane, message, outcome)
         self._go_on(lane)
 
+    def _say(self, message: Message, outcome: Outcome) -> None:
+        """A 2xx and a fence prove no delivery; but where a route vouches for its 200, that is one (NOTE-05)."""
+        if message.envelope and message.envelope.asked:
+            self._reached(message, Disposition.DELIVERED if outcome.status else Disposition.PROCESSED)
+
     # -- the end -------------------------------------------------------------------------------------------------------
     def forget(self, message: Message) -> None:
         """Take a message that waits no more out of the store; its sender is told nothing."""
@@ -81,12 +88,10 @@ class Fates:
 
     def fail(self, message: Message, outcome: Outcome) -> None:
         """Settle for good; the sender is told in the same commit."""
-        envelope = message.envelope
-        assert envelope is not None  # it was read
         self._counters["failed"] += 1
         log_fate("failed", message, status=outcome.status, reason=outcome.reason)
+        follow_up = self._tell(message, outcome)
         self._lanes.release(message)
-        follow_up = self._tell(envelope, outcome)
         if follow_up:
             self._lanes.expect(follow_up)
         self._keeper.postpone(Settlement(message.seq, follow_up=follow_up.acceptance if follow_up else None), follow_up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -12,15 +13,16 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.outcome import Outcome
-from gateway.core.ports import Acceptance, Answered, Carrier, Keys, Parcel, Recollection, Store, Trace
+from gateway.core.ports import BRIEF, LASTING, Acceptance, Answered, Carrier, Keys, Parcel, Recollection, Store, Trace
+from gateway.core.tokens import fresh_token
 
-from . import report
 from .lane import Message
 from .nicknames import Nicknames
+from .report import Facts, News, told
 from .spellings import Spellings
 
-REMEMBER_SECONDS = 600.0
-"""How long a late error finds the message that it is about."""
+BRIEF_SECONDS, LASTING_SECONDS = 600.0, 7 * 86_400.0
+"""How long later news finds the message that it is about: any, and one whose author asked to be told (IMDN-31)."""
 _HOUR_SECONDS = 3600
 
 log = structlog.get_logger("relay")
@@ -41,8 +43,15 @@ class Intake:
         self._store, self._queue_age, self._spellings = store, queue_age_hours * _HOUR_SECONDS, spellings
         self._nicknames, self._carrier_of, self._ended = nicknames, carrier_of, ended
 
-    def message(self, envelope: Envelope, keys: Keys | None = None, answered: Answered | None = None, forgets: int = 0) -> Message:
-        """A message that is not kept yet. forgets: the key of the recollection that it uses up. Raises Refusal."""
+    def message(
+        self,
+        envelope: Envelope,
+        keys: Keys | None = None,
+        answered: Answered | None = None,
+        forgets: int = 0,
+        memory: tuple[Recollection, ...] = (),
+    ) -> Message:
+        """A message that is not kept yet. forgets: the key of the recollection that it uses up; memory: what it changes. Raises Refusal."""
         number = self._store.number()
         envelope = self._nicknames.news(envelope)
         parcel = self._carrier_of(envelope).translate(envelope, number)
@@ -50,34 +59,60 @@ class Intake:
         expires_at = received_at + self._queue_age
         if envelope.expires_at is not None:
             expires_at = min(envelope.expires_at, expires_at)
-        memory = self._memory(envelope, parcel, keys)
+        memory += self._memory(envelope, parcel)
         acceptance = Acceptance(number, parcel.lane, record, received_at, expires_at, keys, memory, forgets)
         return Message(number, len(record), expires_at, number, self._ended, envelope, parcel, acceptance=acceptance, answered=answered)
 
-    def failure(self, tell: Callable[[], Envelope | None], forgets: int = 0) -> Message | None:
-        """A failure message that is not kept yet; None when nobody is to be told, or it cannot be said (it is logged).
+    def failure(self, envelope: Envelope, outcome: Outcome, parcel: Parcel | None) -> Message | None:
+        """The message that tells the author of another that it failed, not kept yet; None when nobody is told.
 
-        Whatever goes wrong with it, the message that it is about comes to its end.
+        parcel: what was to be sent.
         """
+        facts = Facts.of(envelope)
+        if facts is None:
+            return None
+        # He is told now: what still comes of the same message later must not be told as well (IMDN-05).
+        lasting = [trace for trace in parcel.traces if _lasts(envelope, trace)] if parcel and facts.asked else []
+        return self._telling(facts, outcome, memory=tuple([self._news(facts, outcome, self.trace_key(trace)) for trace in lasting]))
+
+    def report(self, facts: Facts, news: News, key: int) -> Message | None:
+        """The same for a message of which only the facts are left, under this key; of any news."""
+        if facts.asked:
+            return self._telling(facts, news, memory=(self._news(facts, news, key),))
+        return self._telling(facts, news, forgets=key)
+
+    def _telling(self, facts: Facts, news: News, forgets: int = 0, memory: tuple[Recollection, ...] = ()) -> Message | None:
+        """Whatever goes wrong with it, the message that it is about comes to its end: it is logged."""
         try:
-            envelope = tell()
-            return self.message(envelope, forgets=forgets) if envelope else None
+            envelope = told(facts, news, fresh_token(), time.time())
+            return self.message(envelope, forgets=forgets, memory=memory) if envelope else None
         except Refusal as refusal:
             log.warning("cannot tell the sender", reason=str(refusal))
         except Exception:
             log.exception("cannot tell the sender")
         return None
 
+    @staticmethod
+    def _news(facts: Facts, news: News, key: int) -> Recollection:
+        return Recollection(LASTING, key, facts.received_at + LASTING_SECONDS, facts.after(news).dump())
+
     def trace_key(self, trace: Trace) -> int:
-        """The digest under which a late error finds what it is about."""
+        """The digest under which later news finds what it is about."""
         return digest(self._store.secret(), "\n".join(trace).encode())
 
-    def _memory(self, envelope: Envelope, parcel: Parcel, keys: Keys | None) -> tuple[Recollection, ...]:
+    def _memory(self, envelope: Envelope, parcel: Parcel) -> tuple[Recollection, ...]:
         sender, recipient, received_at = envelope.sender, envelope.recipient, envelope.received_at
         memory: tuple[Recollection, ...] = ()
-        if keys and parcel.trace:
-            until = received_at + REMEMBER_SECONDS
-            memory = (Recollection("request", self.trace_key(parcel.trace), until, report.remembered(envelope)),)
+        if parcel.traces and (facts := Facts.of(envelope)):
+            text = facts.dump()
+            for trace in parcel.traces:
+                kind, seconds = (LASTING, LASTING_SECONDS) if _lasts(envelope, trace) else (BRIEF, BRIEF_SECONDS)
+                memory += (Recollection(kind, self.trace_key(trace), received_at + seconds, text),)
         if isinstance(sender, SipAddress) and isinstance(recipient, Jid) and (news := self._spellings.news(sender, recipient, received_at)):
             memory += (news,)
         return memory
+
+
+def _lasts(envelope: Envelope, trace: Trace) -> bool:
+    """Whether it is by this name that the far side will notify (NOTE-02)."""
+    return bool(envelope.asked) and trace[0] == envelope.id

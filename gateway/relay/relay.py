@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
+from gateway.core.imdn import Disposition
 from gateway.core.outcome import Outcome
-from gateway.core.ports import Acceptance, Answered, Carrier, Entry, Keys, Settlement, Store, Trace
+from gateway.core.ports import Acceptance, Answered, Carrier, Entry, Keys, Notice, Settlement, Store
 from gateway.core.settings import Limits
-from gateway.core.tokens import fresh_token
 
-from . import report
 from .dispatch import Dispatch
 from .intake import Intake
 from .keeper import Keeper
 from .lane import Message
 from .lanes import Lanes
 from .nicknames import Nicknames
+from .reports import Reports
 from .spellings import KIND as SPELLING
 from .spellings import Spellings
 
@@ -36,11 +35,11 @@ class Relay:
     _keeper: Keeper
     _intake: Intake
     _nicknames: Nicknames
+    _reports: Reports
 
     def __init__(self, store: Store, limits: Limits, spellings: Spellings) -> None:
         self._store, self._limits, self._spellings = store, limits, spellings
         self.age: Callable[[int], float | None] = store.age
-        self._telling: set[int] = set()
         self.counters = {"accepted": 0, "delivered": 0, "failed": 0, "retried": 0, "refused": 0, "parked": 0}
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -48,7 +47,7 @@ class Relay:
         """Take up where the last run ended. Call on the loop, before anything is offered."""
         self._keeper = Keeper(self._store, self._kept, self._lost)
         self.lanes = Lanes(to_sip, to_xmpp, asyncio.get_running_loop().time)
-        self.dispatch = Dispatch(self._store, self.lanes, self._keeper, self.counters, self._failure)
+        self.dispatch = Dispatch(self._store, self.lanes, self._keeper, self.counters, self._failure, self._reached)
         self._nicknames = Nicknames()
         self._intake = Intake(
             self._store,
@@ -58,6 +57,7 @@ class Relay:
             self.lanes.carrier_of,
             self.dispatch.fates.ended,
         )
+        self._reports = Reports(self._store, self._intake, self._keep_report, self._keep_report_surely)
         for entry in entries:
             self._keeper.count(entry.seq, entry.octets)
         self.dispatch.start(entries)
@@ -108,23 +108,9 @@ class Relay:
             return
         self._keeper.keep(message)
 
-    def failed_later(self, trace: Trace, failure: Outcome) -> None:
-        """Tell the sender of a message that had been delivered; each is told once, and only when the gateway knows it (SEC-43)."""
-        key = self._intake.trace_key(trace)
-        if key in self._telling:
-            return
-        self._telling.add(key)
-
-        def recalled(facts: str) -> None:
-            message = self._late_failure(facts, failure, key) if facts else None
-            if message is None:
-                self._telling.discard(key)
-                log.info("error for no known message", status=failure.status)
-                return
-            self.lanes.expect(message)
-            self._keeper.postpone(Settlement(0, follow_up=message.acceptance), message)
-
-        self._store.recall("request", key, recalled)
+    def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
+        """Tell the authors of messages that had been delivered; each is told once, and only when the gateway knows it (SEC-43)."""
+        self._reports.told(notices, answered)
 
     def link_up(self, gate: str) -> None:
         """Go on with what waited for this link or next hop."""
@@ -138,11 +124,26 @@ class Relay:
             raise Refusal("queue-full")
 
     # -- telling senders -----------------------------------------------------------------------------------------------
-    def _failure(self, envelope: Envelope, outcome: Outcome) -> Message | None:
-        return self._intake.failure(lambda: report.failure(envelope, outcome, fresh_token(), time.time()))
+    def _keep_report(self, message: Message) -> None:
+        """News that came in a request: it may be refused, and comes again. Raises Refusal."""
+        self._refuse_when_full()
+        self.lanes.expect(message)
+        self._keeper.keep(message)
 
-    def _late_failure(self, facts: str, outcome: Outcome, forgets: int) -> Message | None:
-        return self._intake.failure(lambda: report.late_failure(facts, outcome, fresh_token(), time.time()), forgets)
+    def _keep_report_surely(self, message: Message) -> None:
+        """News that comes once only."""
+        self.lanes.expect(message)
+        self._keeper.postpone(Settlement(0, follow_up=message.acceptance), message)
+
+    def _failure(self, message: Message, outcome: Outcome) -> Message | None:
+        assert message.envelope is not None  # it was read
+        return self._intake.failure(message.envelope, outcome, message.parcel)
+
+    def _reached(self, message: Message, disposition: Disposition) -> None:
+        """What the gateway itself can say of a message, where that was asked for (IMDN-18, NOTE-05)."""
+        envelope, parcel = message.envelope, message.parcel
+        if envelope and parcel and disposition.wish in envelope.asked:
+            self._reports.told([Notice(trace, disposition) for trace in parcel.traces if trace[0] == envelope.id])
 
     # -- what the keeper says ------------------------------------------------------------------------------------------
     def _kept(self, messages: Sequence[Message]) -> None:
@@ -156,6 +157,9 @@ class Relay:
         self.counters["accepted"] += len(messages)
         for lane in self.lanes.take(messages):
             self.dispatch.pump(lane)
+        for message in messages:
+            if message.envelope and Disposition.STORED.wish in message.envelope.asked and self.lanes.lane_of(message).stalled:
+                self._reached(message, Disposition.STORED)
 
     def _lost(self, message: Message) -> None:
         """The store did not take it."""
@@ -167,6 +171,4 @@ class Relay:
         """What was handed to the store with this message; the store has decided, so it is needed no more."""
         acceptance, message.acceptance = message.acceptance, None
         assert acceptance is not None  # what is offered has one
-        if acceptance.forgets:
-            self._telling.discard(acceptance.forgets)
         return acceptance

@@ -12,7 +12,7 @@ import structlog
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
-from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
+from gateway.core.outcome import DELIVERED, UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -41,7 +41,8 @@ _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
 _BROKEN = Answer(500, PHRASES[500])
-_LOOP_DETECTED, _UNAVAILABLE = 482, 503
+_RECEIVED = Outcome(Verdict.DELIVERED, 200)
+_OK, _LOOP_DETECTED, _UNAVAILABLE = 200, 482, 503
 
 log = structlog.get_logger("sip")
 
@@ -221,16 +222,19 @@ class SipAdapter:
             return
         if self._draining or self._endpoint.is_crowded:
             raise Refusal("shutting-down" if self._draining else "overloaded")
-        envelope = uas.message(request, peer, fresh_token(), time.time(), flow.local)
-        if envelope is None:
+        read = uas.message(request, peer, fresh_token(), time.time(), flow.local)
+        if read is None:
             self._accept(transaction, remember=True)
-        else:
-            self._offered.add(key)
-            try:
-                self._sink.offer(envelope, partial(self._answered, transaction, key), (transaction.key, key))
-            except Exception:
-                self._offered.discard(key)
-                raise
+            return
+        self._offered.add(key)
+        try:
+            if isinstance(read, Envelope):
+                self._sink.offer(read, partial(self._answered, transaction, key), (transaction.key, key))
+            else:
+                self._sink.told(read, partial(self._answered, transaction, key, remember=True))
+        except Exception:
+            self._offered.discard(key)
+            raise
 
     def _is_known(self, transaction: ServerTransaction, message_key: int) -> bool:
         """Whether this message was kept before: it is answered as it was then, and not kept again (MSG-19).
@@ -244,14 +248,14 @@ class SipAdapter:
             raise Refusal("merged")
         return age is not None
 
-    def _answered(self, transaction: ServerTransaction, message_key: int, refusal: Refusal | None) -> None:
+    def _answered(self, transaction: ServerTransaction, message_key: int, refusal: Refusal | None, *, remember: bool = False) -> None:
         """The Sink has decided."""
         self._offered.discard(message_key)
         if self._loop.time() - transaction.arrived > self._timers.timeout:
             # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
             self._endpoint.forget(transaction)
         elif refusal is None:
-            self._accept(transaction)
+            self._accept(transaction, remember=remember)
         else:
             self._refuse(transaction, refusal)
 
@@ -402,7 +406,15 @@ class SipAdapter:
         """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
         if response.status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat:
             return Outcome(Verdict.MERGED, _LOOP_DETECTED)
-        return read_response(response, self._tables)
+        outcome = read_response(response, self._tables)
+        if outcome is DELIVERED and response.status == _OK and self._vouches(transaction):
+            return _RECEIVED
+        return outcome
+
+    def _vouches(self, transaction: ClientTransaction[Flow]) -> bool:
+        """Whether the route says that a 200 comes from the recipient's own device (`receipt_on_200`)."""
+        recipient = cast("_Attempt", transaction.user).delivery.envelope.recipient
+        return self._settings.route(recipient.domain).receipt_on_200
 
     def _hold(self, gate: str, seconds: float) -> None:
         self._loop.call_later(self._hops.hold(gate, seconds, self._loop.time()) + 0.01, self._sink.link_up, gate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -11,32 +11,29 @@ from typing import Protocol
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, written_at
 from gateway.core.dates import format_sip_date
-from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
-from gateway.core.ports import Names, Parcel
+from gateway.core.ports import Names, Parcel, Trace
 from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import RouteRule, Settings
-from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
-from gateway.core.text import crlf, one_line
+from gateway.core.text import one_line
 from gateway.core.uri import Uri, sip_uri
 
 from . import writer
+from .bodies import Body, bodies, cut
 from .redirect import Trail
 from .route import gate_of, route_of, transport_of
+from .takes import Known, nothing_known
 from .threads import call_id_of
 
 MOST_REQUEST_OCTETS = 1300
 """RFC 3428 section 8."""
 PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
 """Stands in a translated request where each try puts its own branch, which is as long."""
-_TEXT_TYPE = "text/plain;charset=UTF-8"
-_CPIM_TYPE = "message/cpim"
 _REMEMBERED = 4096
 _MOST_CSEQ = 2**31
-_MOST_REASON = 128
-_MOST_QUOTED = 128
 _MOST_TARGET = 256
 
 
@@ -51,8 +48,8 @@ class Spellings(Protocol):
 class Draft:
     """A MESSAGE as it goes out, but for its branch, and for the listener that it leaves from where that is not the one that it names.
 
-    number: the CSeq number that is written in it. transport, sent_by: that its Via names. trail: how it was redirected to its
-    Request-URI; None where that is the recipient's own.
+    number: the CSeq number that is written in it. transport, sent_by: that its Via names. feature: of Takes, what its form needs; asks:
+    whether it asks for notifications. trail: how it was redirected to its Request-URI; None where that is the recipient's own.
     """
 
     octets: bytes
@@ -60,6 +57,8 @@ class Draft:
     transport: str
     sent_by: str
     request_uri: str
+    feature: str = ""
+    asks: bool = False
     trail: Trail | None = None
 
     def sent(self, sent_by: str, branch: str) -> bytes:
@@ -76,7 +75,8 @@ def _via(transport: str, sent_by: str, branch: str) -> bytes:
 class _Ends:
     """What all messages between the same two ends have in common.
 
-    author, target: the URIs of From, and of Request-URI and To. from_, to: the header values, without a tag.
+    author, target: the URIs of From, and of Request-URI and To. from_, to: the header values, without a tag. home: the recipient; name:
+    his address in normal form.
     """
 
     author: str
@@ -84,7 +84,8 @@ class _Ends:
     from_: str
     to: str
     rule: RouteRule
-    lane: str
+    home: SipAddress
+    name: str
     gate: str
     transport: str
 
@@ -93,7 +94,7 @@ class SipCodec:
     """Writes requests.
 
     sent_by: transport -> the Via host and port of ours, of several the longest. secret: key of tags and Call-IDs. spellings: None writes
-    every user as the directory has it.
+    every user as the directory has it. takes: what the recipients are known to take.
     """
 
     def __init__(
@@ -104,9 +105,10 @@ class SipCodec:
         secret: bytes,
         sent_by: dict[str, str],
         spellings: Spellings | None = None,
+        takes: Known = nothing_known,
     ) -> None:
         self._names, self._settings, self._numbers = names, settings, tables.numbers
-        self._secret, self.sent_by, self._spellings = secret, sent_by, spellings
+        self._secret, self.sent_by, self._spellings, self._takes = secret, sent_by, spellings, takes
         self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
@@ -118,7 +120,15 @@ class SipCodec:
         if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(ends, draft.transport, None):
             detail = "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP" if ends.rule.large_messages else ""
             raise Refusal("too-large-for-sip", detail)
-        return Parcel(ends.lane, ends.gate, draft, not ends.rule.store)
+        return Parcel(f"sip {ends.name}", ends.gate, draft, not ends.rule.store, self._traces(ends, envelope, draft))
+
+    def _traces(self, ends: _Ends, envelope: Envelope, draft: Draft) -> tuple[Trace, ...]:
+        """How later news of it may name it: its first request (FRAG-42), and its Message-ID where it asks for notifications."""
+        if envelope.origin is None:
+            return ()
+        who = str(envelope.sender)
+        request = (f"{self._call_id(envelope)} {draft.number % _MOST_CSEQ}", ends.name, who)
+        return ((envelope.id, ends.name, who), request) if draft.asks else (request,)
 
     def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
         """The request for one try over one transport.
@@ -150,14 +160,28 @@ class SipCodec:
     def _draft(
         self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, *, again: bool = False
     ) -> Draft:
-        content_type, body = self._body(envelope, ends.rule)
-        extra = tuple(self._extra(envelope, content_type))
-        if not ends.rule.large_messages and len(body) + sum(len(value) for _, value in extra) > MOST_REQUEST_OCTETS:
-            raise Refusal("too-large-for-sip")
-        uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
+        """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
-        may_shorten = is_bounded and not envelope.about
+        uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
+        forms = list(bodies(envelope, ends.rule, self._takes(ends.home)))
+        for form in forms:
+            extra = tuple(self._extra(envelope, form))
+            content = len(form.octets) + sum(len(value) for _, value in extra)
+            if not ends.rule.large_messages and not form.may_be_cut and content > MOST_REQUEST_OCTETS:
+                # Not worth its writing.
+                continue
+            write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
+            octets = self._fitted(write, ends, envelope, form, is_bounded=is_bounded, again=again)
+            if form is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
+                return Draft(octets, number, transport, self.sent_by[transport], uri, form.feature, form.asks, trail)
+        raise Refusal("too-large-for-sip")
+
+    def _fitted(
+        self, write: Callable[[str, bytes], bytes], ends: _Ends, envelope: Envelope, form: Body, *, is_bounded: bool, again: bool
+    ) -> bytes:
+        """The octets of one form, with as much of the sender as there is room for."""
+        body = form.octets
+        may_shorten = is_bounded and not _is_failure(envelope)
         fullest = writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_
         for from_ in (fullest, *(self._shorter_senders(ends, envelope) if may_shorten else ())):
             octets = write(from_, body)
@@ -166,10 +190,10 @@ class SipCodec:
             over = len(octets) - MOST_REQUEST_OCTETS
             if over <= 0:
                 break
-        if over > 0 and envelope.about:
+        if over > 0 and form.may_be_cut:
             # Better a report without its last words than none (FRAG-40).
-            octets = write(ends.from_, _cut(body, max(len(body) - over, 0)))
-        return Draft(octets, number, transport, self.sent_by[transport], uri, trail)
+            octets = write(ends.from_, cut(body, max(len(body) - over, 0)))
+        return octets
 
     def _shorter_senders(self, ends: _Ends, envelope: Envelope) -> Iterable[str]:
         """The values of From that say less: neither a name nor a device is worth a refusal, but a device says more (ADDR-24, IMSG-27)."""
@@ -208,8 +232,7 @@ class SipCodec:
         )
 
     def _ends_of(self, envelope: Envelope) -> _Ends:
-        about = envelope.about
-        if isinstance(about, RequestOrigin):
+        if _is_failure(envelope):
             # A report comes from the gateway's own name, never from whom it is about, and goes to the address alone of whom the From named:
             # what else stood in that URI would send it elsewhere, or be another request (FRAG-40; RFC 3261 section 19.1.5).
             return self._made_ends(f"sip:{self._settings.name}", *self._addressee(envelope))
@@ -233,7 +256,7 @@ class SipCodec:
     def _made_ends(self, author: str, home: SipAddress, device: str) -> _Ends:
         target, rule = self._numbers.written(home, device), self._settings.route(home.domain)
         from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, home.domain)
-        return _Ends(author, target, from_, to, rule, f"sip {home.normal}", gate, transport_of(Uri.parse(gate), self.sent_by))
+        return _Ends(author, target, from_, to, rule, home, str(home.normal), gate, transport_of(Uri.parse(gate), self.sent_by))
 
     def _call_id(self, envelope: Envelope) -> str:
         """One that brings the thread back with each reply, where the thread has room in it (IMSG-10)."""
@@ -245,7 +268,7 @@ class SipCodec:
     def _token(self, *parts: str) -> str:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
 
-    def _extra(self, envelope: Envelope, content_type: str) -> Iterable[tuple[str, str]]:
+    def _extra(self, envelope: Envelope, form: Body) -> Iterable[tuple[str, str]]:
         message = envelope.message
         written = written_at(message)
         if self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
@@ -255,38 +278,10 @@ class SipCodec:
         language = message.entity.header("Content-Language")
         if language:
             yield "Content-Language", language
-        if content_type:
-            yield "Content-Type", content_type
-
-    def _body(self, envelope: Envelope, rule: RouteRule) -> tuple[str, bytes]:
-        """(Content-Type, body); both empty for a message that is a subject alone."""
-        entity = envelope.message.entity
-        if entity.content_type.essence == FAILURE_TYPE:
-            return _TEXT_TYPE, self._report(envelope, parse_status(entity.content)).encode()
-        if entity.content_type.essence != "text/plain":
-            raise Refusal("type-unsupported")
-        if rule.cpim == "always":
-            return _CPIM_TYPE, envelope.message.raw
-        text = entity.text()
-        return (_TEXT_TYPE, crlf(text).encode()) if text else ("", b"")
-
-    def _report(self, envelope: Envelope, fragment: Fragment) -> str:
-        """What a person reads when a message did not arrive (FRAG-40): whom it was for, the status and the reason."""
-        about = envelope.about
-        whom = _short(about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender))
-        reason = _short(one_line(fragment.reason))
-        phrase = writer.PHRASES.get(fragment.status, "")
-        why = f"{fragment.status} {phrase}".strip() + (f" ({reason})" if reason and reason != phrase else "")
-        moved = fragment.header("Contact") or ""
-        where = f"; the new address is {_short(moved.removeprefix('<').removesuffix('>'))}" if moved else ""
-        return f"Your message to {whom} could not be delivered: {why}{where}"
+        if form.type:
+            yield "Content-Type", form.type
 
 
-def _short(text: str) -> str:
-    """What a report quotes, so short that what it says itself has room."""
-    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
-
-
-def _cut(text: bytes, octets: int) -> bytes:
-    """The beginning of a UTF-8 text, in whole characters."""
-    return text[:octets].decode("utf-8", "ignore").encode()
+def _is_failure(envelope: Envelope) -> bool:
+    """Whether it is the gateway itself that speaks."""
+    return envelope.message.entity.content_type.essence == FAILURE_TYPE

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from gateway.core.address import SipAddress
 from gateway.core.canonical import text_message
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.imdn import NOTIFICATION_TYPE
+from gateway.core.mime import Entity
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
-from gateway.core.ports import Parties
+from gateway.core.ports import Notice, Parties
 from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name
 
 from . import grammar
 from .message import MAGIC_COOKIE, Request, Response
+from .notices import asked_by, read_notices
 from .redirect import preference
 from .threads import thread_of
 
@@ -26,7 +30,10 @@ _MOST_REASON = 128
 
 
 def read_message(request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
-    """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal."""
+    """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal.
+
+    One that says something of other messages is `read_news`'s.
+    """
     expires_at = _expires_at(request, now)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
@@ -49,9 +56,11 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         raise Refusal("type-unsupported")
     if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
         return None
-    origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE")
+    message_id = _message_id(message) if is_cpim else ""
+    asked = asked_by(message, message_id, parties.sender) if message_id and isinstance(parties.sender, SipAddress) else None
+    origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE", asked)
     return Envelope(
-        id=(_message_id(message) if is_cpim else "") or stanza_id(request),
+        id=message_id or stanza_id(request),
         trace_id=trace_id,
         sender=parties.sender,
         recipient=parties.recipient,
@@ -62,9 +71,30 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         recipient_device=parties.recipient_device,
         expires_at=expires_at,
         thread=thread_of(request.call_id),
+        asked=asked.wishes if asked else frozenset(),
         sender_name=sender_name(request),
         origin=origin,
     )
+
+
+_MAY_NOTIFY = (NOTIFICATION_TYPE, _CPIM_TYPE, "multipart/mixed")
+
+
+def read_news(request: Request, parties: Parties) -> tuple[Notice, ...] | None:
+    """What a MESSAGE says of other messages; None for one that is a message itself. Raises Refusal."""
+    if request.content_type is None or request.content_type.essence not in _MAY_NOTIFY:
+        return None
+    return read_notices(body_of(request), parties)
+
+
+def body_of(request: Request) -> Entity:
+    """The body with the MIME headers that SIP has for it in the request (CPIM-03). Raises Refusal."""
+    names = ("Content-Type", "Content-Disposition", "Content-Language", "Content-Transfer-Encoding")
+    headers = [(name, value) for name in names if (value := request.header(name.lower())) is not None]
+    try:
+        return Entity.compose(headers, request.body)
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
 
 
 def _text(request: Request) -> str:

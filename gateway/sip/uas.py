@@ -8,7 +8,7 @@ from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.ports import Peer, Policy
+from gateway.core.ports import Notice, Peer, Policy
 from gateway.core.remember import remembered
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -18,7 +18,7 @@ from . import writer
 from .endpoint import Answer
 from .headers import NameAddr
 from .message import METHODS, Request
-from .reading import read_message
+from .reading import read_message, read_news
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
@@ -93,8 +93,8 @@ class Uas:
             200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Accept-Language", "*"), ("Supported", ""))
         )
 
-    def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | None:
-        """A MESSAGE that may be kept, as an envelope; None for one without content. Raises Refusal.
+    def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | tuple[Notice, ...] | None:
+        """A MESSAGE that may be kept, as an envelope, or what it says of other messages; None for one without content. Raises Refusal.
 
         now: POSIX seconds. local: as for `options`.
         """
@@ -108,7 +108,8 @@ class Uas:
             raise Refusal("no-dialog")
         if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
             raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
-        return read_message(request, parties, peer.label, trace_id, now)
+        news = read_news(request, parties)
+        return read_message(request, parties, peer.label, trace_id, now) if news is None else news
 
     def _scheme(self, request: Request) -> None:
         """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.

@@ -17,7 +17,7 @@ import structlog
 
 from gateway.core.digest import AgingDigestMap
 from gateway.core.errors import StoreFault
-from gateway.core.ports import Acceptance, Committed, Entry, Settlement
+from gateway.core.ports import Acceptance, Committed, Entry, Recollection, Settlement
 
 from .sqlite import SqliteStore
 
@@ -122,6 +122,7 @@ class Outbox:
         settled: Sequence[int],
         settlements: Sequence[Settlement],
         done: Callable[[Committed], None],
+        memories: Sequence[Recollection] = (),
     ) -> None:
         """One transaction for all of it."""
         kept = [*acceptances, *[each.follow_up for each in settlements if each.follow_up]]
@@ -137,7 +138,7 @@ class Outbox:
             self._published(kept, rows)
             done(Committed())
 
-        self._jobs.put((lambda: self._store.commit(kept, settled, settlements, forgotten, next_number, wall), finished))
+        self._jobs.put((lambda: self._store.commit(kept, settled, settlements, forgotten, next_number, wall, memories), finished))
 
     def _published(self, kept: Sequence[Acceptance], rows: dict[int, int]) -> None:
         """Only what is on disk is known again: a sender whose message was refused may send it again."""
@@ -161,14 +162,10 @@ class Outbox:
         """Everything of a kind; call it before `start`."""
         return self._store.remembered(kind, time.time())
 
-    def recall(self, kind: str, key: int, done: Callable[[str], None]) -> None:
-        """What is remembered under this key."""
-        row = self._requests.get(key, time.monotonic()) if kind == "request" else 0
-        if kind == "request" and not row:
-            done("")
-            return
-        wall = time.time()
-        self._jobs.put((lambda: self._store.recall(kind, key, row or 0, wall), lambda facts: done(facts or "")))
+    def recall(self, key: int, done: Callable[[str], None]) -> None:
+        """What is remembered of the message that is found by this key."""
+        row, wall = self._requests.get(key, time.monotonic()) or 0, time.time()
+        self._jobs.put((lambda: self._store.recall(key, row, wall), lambda facts: done(facts or "")))
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
     def _sweep(self) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.core.errors import StoreFault
-from gateway.core.ports import Acceptance, Entry, Recollection, Settlement
+from gateway.core.ports import BRIEF, LASTING, Acceptance, Entry, Recollection, Settlement
 
 from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, recollection, setting
 
@@ -136,10 +136,11 @@ class SqliteStore:
         forgotten: Sequence[int],
         next_number: int,
         now: float,
+        memories: Sequence[Recollection] = (),
     ) -> dict[int, int]:
         """Keep and settle all of these, or nothing. Follow-ups of settlements are among `kept`; `forgotten` are rows of recollections.
 
-        Returns key -> row of each new "request" recollection. Raises StoreFault when nothing of it is kept.
+        Returns key -> row of each new BRIEF recollection. Raises StoreFault when nothing of it is kept.
         """
         self._sweeps_since_commit = 0
         try:
@@ -154,7 +155,7 @@ class SqliteStore:
                 self._delete(message, settled)
                 self._settle(settlements)
                 self._delete(recollection, forgotten)
-                fresh = self._remember([one for each in kept for one in each.recollections])
+                fresh = self._remember([*[one for each in kept for one in each.recollections], *memories])
         except StoreFault:
             # They are refused, but the log may hold the commit whole, and then opening the file brings it back.
             self._unsure.extend([each.seq for each in kept] or [0])
@@ -181,7 +182,7 @@ class SqliteStore:
             ("id", "kind", "key", "until", "facts"),
             [(row, one.kind, _signed(one.key), one.until, one.facts) for row, one in enumerate(fresh, first)],
         )
-        return {one.key: row for row, one in enumerate(fresh, first) if one.kind == "request"}
+        return {one.key: row for row, one in enumerate(fresh, first) if one.kind == BRIEF}
 
     def _insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         for at in range(0, len(rows), _BLOCK):
@@ -239,8 +240,8 @@ class SqliteStore:
             yield at, array("Q", digests)
 
     def requests(self, now: float) -> Iterator[tuple[int, int]]:
-        """(key, row) of every "request" recollection that is still good, oldest first."""
-        query = select(recollection.c.key, recollection.c.id).where(recollection.c.kind == "request", recollection.c.until >= now)
+        """(key, row) of every BRIEF recollection that is still good, oldest first."""
+        query = select(recollection.c.key, recollection.c.id).where(recollection.c.kind == BRIEF, recollection.c.until >= now)
         for key, row in self._read(query.order_by(recollection.c.id)):
             yield key % (1 << 64), row
 
@@ -250,12 +251,12 @@ class SqliteStore:
         rows = self._read(select(column.key, column.facts).where(column.kind == kind, column.until >= now).order_by(column.id))
         return [(key % (1 << 64), facts) for key, facts in rows]
 
-    def recall(self, kind: str, key: int, row: int, now: float) -> str:
-        """The facts of a recollection: by row for a "request", else the newest under its key; empty when there is none."""
+    def recall(self, key: int, row: int, now: float) -> str:
+        """The facts of the BRIEF recollection in this row, or of the newest LASTING one of this key; empty when there is none."""
         column = recollection.c
-        query = select(column.facts).where(column.kind == kind, column.key == _signed(key), column.until >= now)
-        query = query.where(column.id == row) if row else query.where(column.kind != "request")
-        rows = self._read(query.order_by(column.id.desc()).limit(1))
+        kind = column.kind == BRIEF if row else column.kind == LASTING
+        query = select(column.facts).where(kind, column.key == _signed(key), column.until >= now)
+        rows = self._read((query.where(column.id == row) if row else query).order_by(column.id.desc()).limit(1))
         return str(rows[0][0]) if rows else ""
 
     def _read(self, query: Select[Any]) -> Sequence[Any]:

@@ -8,14 +8,15 @@ from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from gateway.core.address import Address, SipAddress
-from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, text_message, written_at
+from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, OLD_AFTER_SECONDS, text_message, written_at
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.domain import unicode_domain
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, Disposition, parse_notification
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
 from gateway.core.outcome import Outcome, Verdict
-from gateway.core.ports import Names, Parcel, Parties
+from gateway.core.ports import Names, Notice, Parcel, Parties
 from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
 from gateway.core.sipfrag import Fragment, parse_status
@@ -34,6 +35,15 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
 """The statuses that may come with Retry-After (RFC 3261 section 20.33)."""
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
+_ASKS = {POSITIVE: f"{{{xml.RECEIPTS}}}request", DISPLAY: f"{{{xml.MARKERS}}}markable"}
+_REQUESTS = {POSITIVE: f"<request xmlns='{xml.RECEIPTS}'/>", DISPLAY: f"<markable xmlns='{xml.MARKERS}'/>"}
+_NEWS = {f"{{{xml.RECEIPTS}}}received": Disposition.DELIVERED, f"{{{xml.MARKERS}}}displayed": Disposition.DISPLAYED}
+_NOTIFICATIONS = {
+    Disposition.DELIVERED: f"<received xmlns='{xml.RECEIPTS}' id='{{}}'/>",
+    Disposition.DISPLAYED: f"<displayed xmlns='{xml.MARKERS}' id='{{}}'/>",
+}
+"""XEP-0184 and XEP-0333 as what RFC 5438 has for the same (NOTE-01)."""
+_MOST_NEWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +70,19 @@ class XmppCodec:
         self._settings = settings
         self._shows_copies = tables.carries("cc", "xmpp")
         self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
+        self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
     def write(self, envelope: Envelope) -> Parcel:
         """The stanza for a message, in UTF-8; its lane is the recipient's bare JID on the sender's link. Raises Refusal."""
         entity = envelope.message.entity
-        if entity.content_type.essence == FAILURE_TYPE:
+        essence = entity.content_type.essence
+        if essence == FAILURE_TYPE:
             return self._write_failure(envelope)
-        if entity.content_type.essence != "text/plain":
+        if essence == NOTIFICATION_TYPE:
+            return self._write_notification(envelope)
+        if essence != "text/plain":
             raise Refusal("type-unsupported")
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
         short = len(envelope.sender_device) + len(envelope.recipient_device) <= MOST_REMEMBERED
@@ -80,7 +94,7 @@ class XmppCodec:
         octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>{content}</message>".encode()
         if len(octets) > MOST_STANZA_OCTETS:
             raise Refusal("body-too-large")
-        return Parcel(ends.lane, ends.link, octets, ends.once, (envelope.id, ends.sender, ends.recipient))
+        return Parcel(ends.lane, ends.link, octets, ends.once, ((envelope.id, ends.sender, ends.recipient),))
 
     def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str) -> _Ends:
         author, whom = self._names.jid_of(sender), self._names.jid_of(recipient)
@@ -114,6 +128,8 @@ class XmppCodec:
             parts.append(f"<nick xmlns='{xml.NICK}'>{xml.text(envelope.sender_name)}</nick>")
         if message.fields is None:  # What the gateway has composed itself names one person.
             parts.append(addresses(message, self._names, self._tables.numbers, copies=self._shows_copies))
+        if envelope.asked and self._asks:
+            parts += [element for wish, element in _REQUESTS.items() if wish in envelope.asked]
         written = written_at(message)
         if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and self._tables.carries("sent-at", "xmpp"):
             parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))
@@ -123,6 +139,22 @@ class XmppCodec:
     def _language(header: str | None) -> str:
         """The first well-formed tag of a Content-Language (IMSG-13)."""
         return next((tag for tag in (part.strip() for part in (header or "").split(",")) if _LANGUAGE.fullmatch(tag)), "")
+
+    def _write_notification(self, envelope: Envelope) -> Parcel:
+        """A receipt or a marker for a message of theirs, and nothing beside it (NOTE-07); it names that message as they did."""
+        about, notification = envelope.about, parse_notification(envelope.message.entity.content)
+        if not isinstance(about, StanzaOrigin) or notification is None:
+            raise Refusal("internal", "a notification for the XMPP side names no stanza")
+        kind = "" if about.type == "normal" else about.type
+        content = _NOTIFICATIONS[notification.disposition].format(xml.attribute(about.id))
+        return self._answer(about, {"id": envelope.id, "type": kind}, content)
+
+    @staticmethod
+    def _answer(about: StanzaOrigin, attributes: dict[str, str], content: str) -> Parcel:
+        """A stanza to the author of a stanza, from whom that was for."""
+        link = Jid.parse(about.recipient).domain
+        octets = xml.element("message", {"from": about.recipient, "to": about.sender, **attributes}, content).encode()
+        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, octets, once=False)
 
     def _write_failure(self, envelope: Envelope) -> Parcel:
         about = envelope.about
@@ -139,9 +171,7 @@ class XmppCodec:
         if fragment.header("Retry-After") and fragment.status in _MAY_PASS:
             kind = "wait"
         error = xml.error(condition, kind, xml_text(fragment.reason), address)
-        attributes = {"from": about.recipient, "to": about.sender, "id": about.id, "type": "error"}
-        link = Jid.parse(about.recipient).domain
-        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, xml.element("message", attributes, error).encode(), once=False)
+        return self._answer(about, {"id": about.id, "type": "error"}, error)
 
     def _moved_to(self, fragment: Fragment) -> str:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
@@ -200,8 +230,22 @@ class XmppCodec:
             recipient_device=parties.recipient_device,
             thread=_text(thread).strip() if thread is not None else "",
             sender_name=self._name(stanza),
+            asked=self._asked(stanza),
             origin=stanza_origin(stanza),
         )
+
+    def _asked(self, stanza: Element) -> frozenset[str]:
+        """What the author wants to be told (NOTE-01): by that he wants to be told of a failure too. Only a stanza with an id can ask."""
+        if not self._reads_asks or not stanza.get("id"):
+            return frozenset()
+        wanted = [wish for wish, tag in _ASKS.items() if stanza.find(tag) is not None]
+        return frozenset((*wanted, NEGATIVE)) if wanted else frozenset()
+
+    def read_notices(self, stanza: Element, parties: Parties) -> tuple[Notice, ...]:
+        """The receipts and markers in a `<message/>` of any type but error (NOTE-07), which may have a body beside them."""
+        ends = (str(self._names.jid_of(parties.recipient)), str(self._names.jid_of(parties.sender)))
+        found = [(tag, each) for tag in _NEWS for each in stanza.findall(tag)[:_MOST_NEWS]]
+        return tuple([Notice((name, *ends), _NEWS[tag]) for tag, each in found if (name := each.get("id"))])
 
     def _name(self, stanza: Element) -> str:
         """What the author calls himself in a `<nick/>` beside the body (IMSG-14)."""

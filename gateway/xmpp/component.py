@@ -25,7 +25,7 @@ from gateway.core.envelope import StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
-from gateway.core.ports import Delivery, Policy, Sink, Trace
+from gateway.core.ports import Delivery, Notice, Policy, Sink, Trace
 from gateway.core.settings import XmppSettings
 from gateway.core.tokens import fresh_token
 
@@ -350,9 +350,12 @@ class ComponentLink(ComponentXMPP):
                 return
             parties = self._policy.from_xmpp(self.domain, sender, target)
             envelope = self._codec.read(element, parties, f"xmpp:{self.domain}", fresh_token(), time.time())
+            notices = self._codec.read_notices(element, parties)
         except (Refusal, SyntaxFault) as refusal:
             self._refuse(origin, refusal if isinstance(refusal, Refusal) else Refusal("bad-syntax", refusal.what))
             return
+        if notices:
+            self._alone(("message", origin.id), self._sink.told, notices)
         if envelope is not None:
             self._chunk.open += 1
             answered = partial(self._answered, origin, self._chunk)
@@ -378,7 +381,7 @@ class ComponentLink(ComponentXMPP):
         trace: Trace = (element.get("id", ""), str(target.bare), str(sender.bare))
         outcome = self._codec.read_error(element)
         if not self._fence.failed(trace, outcome):
-            self._sink.failed_later(trace, outcome)
+            self._sink.told((Notice(trace, outcome),))
 
 
 class ComponentCarrier:

@@ -109,7 +109,7 @@ class Fence:
     def wrote(self, delivery: Delivery) -> None:
         """Its stanza is on its way, behind all that were before."""
         self._unconfirmed.append(delivery)
-        if trace := delivery.parcel.trace:
+        for trace in delivery.parcel.traces:
             self._by_trace[trace] = delivery
         self._written += 1
 
@@ -159,7 +159,7 @@ class Fence:
 
     def _confirm(self) -> Delivery:
         delivery = self._unconfirmed.popleft()
-        if trace := delivery.parcel.trace:
+        for trace in delivery.parcel.traces:
             self._by_trace.pop(trace, None)
         if self._careful:
             self._careful -= 1

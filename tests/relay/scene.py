@@ -90,7 +90,7 @@ class Side:
         text = f"report {parse_status(envelope.message.entity.content).status}" if envelope.about else envelope.message.entity.text()
         if text in self.unsayable:
             raise Refusal("type-unsupported")
-        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, trace_of(envelope) if self.name == "xmpp" else None)
+        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),) if self.name == "xmpp" else ())
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         return self.up and gate not in self.closed and (self.takes_retries or not retry)
@@ -264,7 +264,7 @@ def scene(folder: Path, **limits: Any) -> Iterator[Scene]:
     loop = MovedLoop()
     clock = SimpleNamespace(time=lambda: EPOCH + loop.now, monotonic=lambda: loop.now)
     with disk() as broken, pytest.MonkeyPatch.context() as patch:
-        for room in ("relay.relay", "relay.dispatch", "relay.fates", "store.outbox"):
+        for room in ("relay.intake", "relay.dispatch", "relay.fates", "store.outbox"):
             patch.setattr(f"gateway.{room}.time", clock)
         it = Scene(folder, broken, loop, Limits(**limits))
         try:

@@ -11,7 +11,6 @@ import pytest
 
 from gateway.core.address import SipAddress
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
-from gateway.relay import report
 from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Scene, Side, scene
 
 LATER = Outcome(Verdict.LATER, 480, "Not now")
@@ -538,7 +537,7 @@ def test_a_report_that_cannot_be_made_lets_the_message_end(tmp_path: Path, monke
     with scene(tmp_path) as it:
         it.offer("one")
         it.offer("two")
-        monkeypatch.setattr(report, "failure", broken)
+        monkeypatch.setattr("gateway.relay.intake.told", broken)
         it.answer(it.sip, FAILED)
         assert it.sip.texts == ["one", "two"]
         it.answer(it.sip)
@@ -552,7 +551,7 @@ def test_a_report_that_cannot_be_made_does_not_stop_the_sweep(tmp_path: Path, mo
         it.offer("one", expires_in=2.0)
         it.offer("two", to=TOMAS, expires_in=20.0)
         with monkeypatch.context() as patch:
-            patch.setattr(report, "failure", broken)
+            patch.setattr("gateway.relay.intake.told", broken)
             it.move(10.0)
         assert it.kept == 1
         it.move(20.0)

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from gateway.core.address import SipAddress
 from gateway.core.canonical import text_message
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
+from gateway.core.imdn import WISHES, Asked
 from gateway.core.outcome import LOST, Outcome, Verdict
+from gateway.core.ports import Notice
 from gateway.core.sipfrag import parse_status
 from gateway.relay import report
+from gateway.relay.report import Facts
 from tests.relay.scene import JULIET, ROMEO, Scene, Try, scene, trace_of
 
 NOW = 1_770_000_000.0
@@ -87,6 +90,7 @@ def test_whatever_the_far_side_says_a_report_can_be_kept_and_read_back(
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------------
+CATEGORIES = st.sampled_from(["delivery", "display", "processing"])
 DEVICES = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=12)
 
 
@@ -94,28 +98,49 @@ DEVICES = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=12)
 @given(st.sampled_from(["romeo", "o'malley", "Ünï;x", "a b", "%00", "@"]), DEVICES)
 def test_a_late_report_says_what_an_early_one_would_have_said(user: str, device: str) -> None:
     envelope = replace(FROM_SIP, sender=SipAddress(user, "sip.example"), sender_device=device)
-    facts = report.remembered(envelope)
-    assert report.late_failure(facts, FAILED, "new", NOW + 5) == told(envelope)
-    assert "wherefore" not in facts
+    facts = Facts.of(envelope)
+    assert facts
+    text = facts.dump()
+    remembered = Facts.load(text)
+    assert remembered == facts
+    assert report.told(facts, FAILED, "new", NOW + 5) == told(envelope)
+    assert "wherefore" not in text
 
 
-def test_only_what_came_from_sip_is_remembered() -> None:
-    assert report.remembered(FROM_XMPP) == report.remembered(told(FROM_SIP)) == ""
+@settings(deadline=None)
+@given(st.sampled_from([FROM_SIP, FROM_XMPP]), st.text(max_size=20), st.sets(st.sampled_from(sorted(WISHES))), st.sets(CATEGORIES))
+def test_facts_are_read_back_as_they_were(envelope: Envelope, odd: str, asked: set[str], told: set[str]) -> None:
+    origin = envelope.origin
+    if isinstance(origin, StanzaOrigin):
+        envelope = replace(envelope, origin=StanzaOrigin(odd, odd, odd, odd))
+    elif asked:
+        wanted = Asked(frozenset(asked), odd, odd, odd, odd, odd, (odd, odd))
+        envelope = replace(envelope, origin=RequestOrigin(odd, odd, odd, wanted))
+    facts = Facts.of(replace(envelope, asked=frozenset(asked)))
+    assert facts
+    facts = replace(facts, told=frozenset(told))
+    assert Facts.load(facts.dump()) == facts
+
+
+def test_nothing_is_remembered_of_what_the_gateway_says_itself() -> None:
+    assert Facts.of(told(FROM_SIP)) is None
 
 
 @pytest.mark.parametrize(
     "facts",
     [
         "x",
-        "\n\n\n\n\n",
-        "sip:a@b\nxmpp:c\nx",
-        "nonsense\nxmpp:j@x.example\na\nb\nc\nd",
-        "sip:a@b\nnonsense\na\nb\nc\nd",
-        "\n".join("abcdefg"),
+        "[]",
+        "7",
+        '["sip:a@b","xmpp:c","x"]',
+        '["nonsense","xmpp:j@x.example","a","b","c","",0,""]',
+        '["sip:a@b","nonsense","a","b","c","",0,""]',
+        '["sip:a@b","xmpp:j@x.example","a","b","c","[1]",0,""]',
+        '["sip:a@b","xmpp:j@x.example","a","b","c","",0]',
     ],
 )
 def test_facts_that_cannot_be_read_tell_nothing(facts: str) -> None:
-    assert report.late_failure(facts, FAILED, "new", NOW) is None
+    assert Facts.load(facts) is None
 
 
 # -- who is told, in a running relay -----------------------------------------------------------------------------------
@@ -147,7 +172,7 @@ def test_a_report_that_fails_ends_there(tmp_path: Path) -> None:
             it.offer("hello", ROMEO, JULIET)
             it.answer(it.xmpp, FAILED)
             it.answer(it.sip, outcome)
-            it.relay.failed_later(trace_of(it.sip.tries[-1].envelope), FAILED)
+            it.relay.told((Notice(trace_of(it.sip.tries[-1].envelope), FAILED),))
             it.move(1.0)
         assert it.sip.texts == ["report 404"] * 2
         assert it.xmpp.texts == ["hello"] * 2
@@ -170,9 +195,9 @@ def test_a_late_error_is_told_once(tmp_path: Path, restart: bool) -> None:
         if restart:
             it.restart()
         for _ in range(2):
-            it.relay.failed_later(trace, FAILED)
+            it.relay.told((Notice(trace, FAILED),))
         it.move(0.1)
-        it.relay.failed_later(trace, FAILED)
+        it.relay.told((Notice(trace, FAILED),))
         it.move(0.1)
         assert it.sip.texts == ["report 404"]
         about = it.sip.tries[0].envelope.about
@@ -180,7 +205,7 @@ def test_a_late_error_is_told_once(tmp_path: Path, restart: bool) -> None:
         assert about.cseq == "1 MESSAGE"
         it.answer(it.sip)
         it.restart()
-        it.relay.failed_later(trace, FAILED)
+        it.relay.told((Notice(trace, FAILED),))
         it.move(0.1)
         assert it.sip.tries == []
 
@@ -196,7 +221,7 @@ def test_an_error_counts_only_if_id_and_both_ends_match_something_sent(tmp_path:
             (stanza_id, f"{ours}\n{theirs}", ""),
             ("", "", ""),
         ):
-            it.relay.failed_later(trace, FAILED)
+            it.relay.told((Notice(trace, FAILED),))
         it.move(1.0)
         assert it.sip.tries == []
 
@@ -204,7 +229,7 @@ def test_an_error_counts_only_if_id_and_both_ends_match_something_sent(tmp_path:
 def test_an_error_for_a_message_from_xmpp_is_told_to_nobody(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         it.offer("hello")
-        it.relay.failed_later(trace_of(it.answer(it.sip).envelope), FAILED)
+        it.relay.told((Notice(trace_of(it.answer(it.sip).envelope), FAILED),))
         it.move(1.0)
         assert (it.xmpp.tries, len(it.sip.tries)) == ([], 1)
 
@@ -213,7 +238,7 @@ def test_after_ten_minutes_an_error_is_too_late(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         trace = trace_of(delivered(it).envelope)
         it.move(601.0)
-        it.relay.failed_later(trace, FAILED)
+        it.relay.told((Notice(trace, FAILED),))
         it.move(1.0)
         assert it.sip.tries == []
 
@@ -222,7 +247,7 @@ def test_after_ten_minutes_an_error_is_too_late(tmp_path: Path) -> None:
 def test_a_late_error_is_told_even_if_the_disk_is_broken_just_then(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         trace = trace_of(delivered(it).envelope)
-        it.relay.failed_later(trace, FAILED)
+        it.relay.told((Notice(trace, FAILED),))
         it.move(0.0)
         it.disk.be_read_only()
         it.move(5.0)
@@ -230,7 +255,7 @@ def test_a_late_error_is_told_even_if_the_disk_is_broken_just_then(tmp_path: Pat
         it.disk.mend()
         it.move(1.0)
         assert it.sip.texts == ["report 404"]
-        it.relay.failed_later(trace, FAILED)
+        it.relay.told((Notice(trace, FAILED),))
         it.move(1.0)
         assert it.sip.texts == ["report 404"]
 
@@ -239,7 +264,7 @@ def test_a_late_error_is_told_even_if_the_disk_is_broken_just_then(tmp_path: Pat
 def test_an_error_while_the_message_is_still_on_its_way_is_told_once(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         it.offer("hello", ROMEO, JULIET, keys=KEYS)
-        it.relay.failed_later(trace_of(it.xmpp.tries[0].envelope), FAILED)
+        it.relay.told((Notice(trace_of(it.xmpp.tries[0].envelope), FAILED),))
         it.answer(it.xmpp)
         it.move(1.0)
         assert it.sip.texts == ["report 404"]

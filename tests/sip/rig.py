@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from ipaddress import ip_network
@@ -14,7 +14,7 @@ from gateway.core.errors import Refusal
 from gateway.core.numbers import NumberPlan
 from gateway.core.outcome import Outcome
 from gateway.core.pairs import Pair
-from gateway.core.ports import Answered, Keys, Parcel, Trace
+from gateway.core.ports import Answered, Keys, Notice, Parcel
 from gateway.core.settings import Listener, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import Tables, read_tables
 from gateway.relay.directory import Directory
@@ -138,6 +138,7 @@ class Notes:
     open: list[Answered] = field(default_factory=list)
     ages: dict[int, float] = field(default_factory=dict)
     up: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
 
     def age(self, key: int) -> float | None:
         return self.ages.get(key)
@@ -155,8 +156,10 @@ class Notes:
             self.ages |= dict.fromkeys(self.offered[-1][1] or (), 0.0)
         answered(self.verdict)
 
-    def failed_later(self, trace: Trace, failure: Outcome) -> None:
-        raise AssertionError(trace)
+    def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
+        self.notices += notices
+        if answered:
+            answered(None)
 
     def link_up(self, gate: str) -> None:
         self.up.append(gate)

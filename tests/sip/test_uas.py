@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.core.address import SipAddress
+from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.pairs import Pair
@@ -56,7 +57,7 @@ def refused(data: bytes, peer: Peer = TRUSTED) -> Answer:
 def test_the_device_is_read_inside_and_behind_the_brackets(from_: str, device: str) -> None:
     sip = read(request(from_=from_))
     envelope = UAS.message(sip, TRUSTED, "trace", NOW)
-    assert envelope
+    assert isinstance(envelope, Envelope)
     assert envelope.sender_device == device
 
 
@@ -173,7 +174,7 @@ def test_a_request_inside_a_dialog_is_481() -> None:
 
 # -- body -----------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-81", "MSG-33")
-@pytest.mark.parametrize("content_type", ["image/png", "text/html", "multipart/mixed;boundary=x", "message/imdn+xml", "text/plainer"])
+@pytest.mark.parametrize("content_type", ["image/png", "text/html", "text/plainer"])
 def test_another_type_is_415_with_all_that_is_taken(content_type: str) -> None:
     answer = refused(request(content_type=content_type))
     assert (answer.status, answer.reason) == (415, "Unsupported Media Type")
@@ -326,7 +327,7 @@ NUMBERS = Uas(guard(CONFIG, TABLES), TABLES, CONFIG, SECRET, frozenset((OURS,)))
 @pytest.mark.parametrize(("uri", "to"), [("tel:+1-555-123-0001", f"<{JULIET}>"), ("sip:gw.example", "<tel:+1-555-123-0001>")])
 def test_a_number_of_the_xmpp_side_is_written_to_by_its_tel_uri(uri: str, to: str) -> None:
     envelope = NUMBERS.message(read(request(uri=uri, to=to, from_="<tel:+1-201-555-0123>;tag=1;gr=x")), TRUSTED, "trace", NOW)
-    assert envelope
+    assert isinstance(envelope, Envelope)
     assert (envelope.sender, envelope.recipient) == (SipAddress("+12015550123", "sip.example"), Jid("mira", "xmpp.example"))
     assert envelope.origin is not None
 

@@ -69,8 +69,8 @@ class Running:
     async def load(self, *seqs: int) -> Sequence[tuple[int, bytes]] | None:
         return await _came(lambda done: self.outbox.load(seqs, done))
 
-    async def recall(self, kind: str, key: int) -> str:
-        return await _came(lambda done: self.outbox.recall(kind, key, done))
+    async def recall(self, key: int) -> str:
+        return await _came(lambda done: self.outbox.recall(key, done))
 
     def message(self, keys: tuple[int, int] | None = None, *memory: Recollection, forgets: int = 0) -> Acceptance:
         return Acceptance(self.outbox.number(), "lane", b"record", NOW, NOW + 60, keys, memory, forgets)
@@ -131,8 +131,7 @@ def test_all_answers_come_on_the_loop(file: Path) -> None:
         asks: tuple[Callable[[Callable[[object], None]], None], ...] = (
             lambda done: it.outbox.commit([it.message()], (), (), done),
             lambda done: it.outbox.load((1,), done),
-            lambda done: it.outbox.recall("thread", 1, done),
-            lambda done: it.outbox.recall("request", 1, done),
+            lambda done: it.outbox.recall(1, done),
         )
         assert {await thread_of(ask) for ask in asks} == {threading.get_ident()}
 
@@ -192,7 +191,7 @@ def test_a_message_that_was_not_kept_is_not_known_and_the_next_one_is_kept(file:
         broken.be_read_only()
         assert (await it.commit(it.message(KEYS))).fault
         assert await it.load(1) is None
-        assert await it.recall("thread", 1) == ""
+        assert await it.recall(1) == ""
         assert it.outbox.age(KEYS[0]) is None
         broken.mend()
         assert await it.commit(it.message(KEYS)) == Committed()
@@ -209,16 +208,16 @@ def test_a_request_is_recalled_until_it_is_used_up_or_old(file: Path, clock: Clo
 
     async def first(it: Running) -> None:
         await it.commit(it.message(KEYS, memory(2**63 + 1)), it.message((5, 6), memory(2)))
-        assert await it.recall("request", 2**63 + 1) == f"facts {2**63 + 1}"
-        assert await it.recall("request", 3) == ""
+        assert await it.recall(2**63 + 1) == f"facts {2**63 + 1}"
+        assert await it.recall(3) == ""
         await it.commit(it.message(forgets=2))
-        assert await it.recall("request", 2) == ""
+        assert await it.recall(2) == ""
 
     async def second(it: Running) -> None:
-        assert await it.recall("request", 2) == ""
-        assert await it.recall("request", 2**63 + 1) == f"facts {2**63 + 1}"
+        assert await it.recall(2) == ""
+        assert await it.recall(2**63 + 1) == f"facts {2**63 + 1}"
         clock.move(601)
-        assert await it.recall("request", 2**63 + 1) == ""
+        assert await it.recall(2**63 + 1) == ""
 
     run(file, first)
     run(file, second)

@@ -117,22 +117,22 @@ def test_a_recollection_is_found_by_its_key_until_its_time(store: SqliteStore) -
     )
     store = again(store)
     assert dict(store.requests(NOW)) == rows == {high: 1, 9: 2}
-    assert store.recall("request", high, rows[high], NOW + 10) == "first"
-    assert store.recall("request", high, rows[high], NOW + 11) == ""
-    assert store.recall("request", high, rows[9], NOW) == ""
+    assert store.recall(high, rows[high], NOW + 10) == "first"
+    assert store.recall(high, rows[high], NOW + 11) == ""
+    assert store.recall(high, rows[9], NOW) == ""
     assert dict(store.requests(NOW + 11)) == {}
     commit(store, forgotten=(rows[high],))
-    assert store.recall("request", high, rows[high], NOW) == ""
+    assert store.recall(high, rows[high], NOW) == ""
 
 
 def test_of_long_lived_recollections_the_newest_counts(store: SqliteStore) -> None:
     for facts in ("Romeo", "ROMEO"):
         commit(
             store,
-            Acceptance(2 if facts == "ROMEO" else 1, "l", b"r", NOW, NOW, recollections=(Recollection("thread", 3, NOW + 10, facts),)),
+            Acceptance(2 if facts == "ROMEO" else 1, "l", b"r", NOW, NOW, recollections=(Recollection("receipt", 3, NOW + 10, facts),)),
         )
-    assert store.recall("thread", 3, 0, NOW) == "ROMEO"
-    assert store.recall("spelling", 3, 0, NOW) == ""
+    assert store.recall(3, 0, NOW) == "ROMEO"
+    assert store.recall(4, 0, NOW) == store.recall(3, 0, NOW + 11) == ""
 
 
 def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore) -> None:
@@ -152,12 +152,12 @@ def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore
 @pytest.mark.parametrize("hostile", ["'); drop table message; --", "\x00", '"?:x%s{0}', "\U0001f600\\", "a\r\nb"])
 def test_foreign_text_is_only_ever_a_value(store: SqliteStore, hostile: str) -> None:
     record = hostile.encode()
-    commit(store, Acceptance(1, hostile, record, NOW, NOW, recollections=(Recollection("thread", 1, NOW, hostile),)))
+    commit(store, Acceptance(1, hostile, record, NOW, NOW, recollections=(Recollection("receipt", 1, NOW, hostile),)))
     commit(store, settlements=(Settlement(1, parked=hostile),))
     store = again(store)
     assert [(entry.lane, entry.parked) for entry in store.entries()] == [(hostile, hostile)]
     assert store.load([1]) == [(1, record)]
-    assert store.recall("thread", 1, 0, NOW) == hostile
+    assert store.recall(1, 0, NOW) == hostile
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------

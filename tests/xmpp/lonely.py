@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, XMLPullParser
 
 from gateway.core.envelope import Envelope
 from gateway.core.outcome import Outcome
-from gateway.core.ports import Answered, Keys, Parcel, Trace
+from gateway.core.ports import Answered, Keys, Notice, Parcel
 from gateway.core.settings import Settings, SipSettings, XmppSettings
 from gateway.core.tables import read_tables
 from gateway.translation import translation
@@ -39,7 +39,7 @@ class Relay:
     def __init__(self) -> None:
         self.patient = False
         self.offers: asyncio.Queue[tuple[Envelope, Answered]] = asyncio.Queue()
-        self.late: asyncio.Queue[tuple[Trace, Outcome]] = asyncio.Queue()
+        self.late: asyncio.Queue[Notice] = asyncio.Queue()
         self.ups: asyncio.Queue[str] = asyncio.Queue()
 
     def age(self, key: int) -> float | None:
@@ -50,8 +50,9 @@ class Relay:
         if not self.patient:
             answered(None)
 
-    def failed_later(self, trace: Trace, failure: Outcome) -> None:
-        self.late.put_nowait((trace, failure))
+    def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
+        for notice in notices:
+            self.late.put_nowait(notice)
 
     def link_up(self, gate: str) -> None:
         self.ups.put_nowait(gate)
@@ -87,7 +88,7 @@ class Sent:
 def deliver(link: ComponentLink, seq: int, body: str = "hi") -> Sent:
     """Give the link a stanza from tomas to mira whose id is `seq`."""
     wire = f"<message from='tomas@{DOMAIN}' to='mira@xmpp.example' id='{seq}'><body>{body}</body></message>".encode()
-    sent = Sent(seq, Parcel("lane", DOMAIN, wire, False, (str(seq), f"tomas@{DOMAIN}", "mira@xmpp.example")))
+    sent = Sent(seq, Parcel("lane", DOMAIN, wire, False, ((str(seq), f"tomas@{DOMAIN}", "mira@xmpp.example"),)))
     link.deliver(sent)
     return sent
 

@@ -326,7 +326,7 @@ def test_a_message_becomes_a_stanza() -> None:
         b"<body>Hello</body></message>"
     )
     assert (parcel.lane, parcel.gate, parcel.once) == ("xmpp mira@xmpp.example sip.example", "sip.example", False)
-    assert parcel.trace == ("i1", "tomas@sip.example", "mira@xmpp.example")
+    assert parcel.traces == (("i1", "tomas@sip.example", "mira@xmpp.example"),)
 
 
 @pytest.mark.requirement("IMSG-04")
@@ -537,7 +537,7 @@ ORIGIN = StanzaOrigin("m1", "chat", "mira@xmpp.example/desk", "o\\27malley@sip.e
 def failure(status: int, reason: str = "Because", *headers: tuple[str, str]) -> Element:
     message = failure_message(TOMAS, MIRA, NOW, status, reason, headers)
     parcel = CODEC.write(envelope(message=message, about=ORIGIN))
-    assert (parcel.lane, parcel.gate, parcel.trace) == ("xmpp mira@xmpp.example sip.example", "sip.example", None)
+    assert (parcel.lane, parcel.gate, parcel.traces) == ("xmpp mira@xmpp.example sip.example", "sip.example", ())
     assert not parcel.once
     return parsed(parcel)
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.core.errors import Refusal
-from gateway.core.outcome import DELIVERED, LOST, Verdict
+from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
 from gateway.xmpp import component, fence
 from gateway.xmpp.codec import XmppCodec
 from gateway.xmpp.component import ComponentCarrier
@@ -228,11 +228,12 @@ def test_an_error_before_the_fence_is_the_outcome_and_one_behind_it_comes_late()
             outcome = await soon(first.outcome)
             assert (outcome.verdict, outcome.status) == (Verdict.FAILED, 404)
             assert await soon(second.outcome) == DELIVERED
-            trace, _ = await soon(relay.late.get())
-            assert trace == ("2", f"tomas@{DOMAIN}", "romeo@xmpp.example")
+            late = await soon(relay.late.get())
+            assert late.trace == ("2", f"tomas@{DOMAIN}", "romeo@xmpp.example")
             peer.write(error.replace("id='1'", "id='2'"))
-            trace, outcome = await soon(relay.late.get())
-            assert (trace, outcome.status) == (("2", f"tomas@{DOMAIN}", "mira@xmpp.example"), 404)
+            late = await soon(relay.late.get())
+            assert isinstance(late.news, Outcome)
+            assert (late.trace, late.news.status) == (("2", f"tomas@{DOMAIN}", "mira@xmpp.example"), 404)
 
     asyncio.run(talk())
 
@@ -755,10 +756,10 @@ def test_a_stanza_that_fails_here_is_refused_and_the_next_is_taken(
     async def talk() -> None:
         async with lonely() as (link, relay, server):
             peer = await joined(relay, server)
-            for number, (target, name) in enumerate(((relay, "offer"), (XmppCodec, "read"), (relay, "failed_later")), 1):
+            for number, (target, name) in enumerate(((relay, "offer"), (XmppCodec, "read"), (relay, "told")), 1):
                 with monkeypatch.context() as patch:
                     patch.setattr(target, name, fails)
-                    kind = "error" if name == "failed_later" else "chat"
+                    kind = "error" if name == "told" else "chat"
                     peer.write(message("never", id=f"m{number}", type=kind))
                     if kind == "error":
                         await until(lambda: len(failures(logged)) == 3)

@@ -25,7 +25,7 @@ def trace(seq: int) -> Trace:
 
 def sent(seq: int) -> Sent:
     # What becomes of it the link tells, not the fence.
-    return Sent(seq, Parcel("lane", DOMAIN, b"", once=False, trace=trace(seq)), outcome=None)  # type: ignore[arg-type]
+    return Sent(seq, Parcel("lane", DOMAIN, b"", once=False, traces=(trace(seq),)), outcome=None)  # type: ignore[arg-type]
 
 
 def begun(*seqs: int, now: float = 0.0) -> Fence:

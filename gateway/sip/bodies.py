@@ -1,0 +1,98 @@
+"""Envelope -> the body of a SIP MESSAGE, in the forms in which its recipient may take it, best first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, asking, notification_message
+from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.errors import Refusal
+from gateway.core.imdn import NEGATIVE, Disposition
+from gateway.core.settings import RouteRule
+from gateway.core.sipfrag import Fragment, parse_status
+from gateway.core.text import crlf, one_line
+
+from . import writer
+from .takes import Takes, may
+
+TEXT_TYPE = "text/plain;charset=UTF-8"
+CPIM_TYPE = "message/cpim"
+_MOST_QUOTED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One form of a message. feature: of Takes, what it needs, "" for plain text. type: Content-Type, empty where there is no body.
+
+    asks: whether it asks for notifications. may_be_cut: better without its end than not at all.
+    """
+
+    feature: str
+    type: str
+    octets: bytes
+    asks: bool = False
+    may_be_cut: bool = False
+
+
+def bodies(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+    """The forms that this message may have there, best first. A form may be passed over where it is too large. Raises Refusal."""
+    essence = envelope.message.entity.content_type.essence
+    if essence == FAILURE_TYPE:
+        yield from _failure(envelope, rule, takes)
+    elif essence == NOTIFICATION_TYPE:
+        yield Body("imdn", CPIM_TYPE, envelope.message.raw)
+    elif essence == "text/plain":
+        yield from _text(envelope, rule, takes)
+    else:
+        raise Refusal("type-unsupported")
+
+
+def _text(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+    """message/cpim where the message says something that plain text cannot, else text/plain (ICPIM-34, IMDN-10)."""
+    message = envelope.message
+    if may(rule.cpim, takes.cpim):
+        if envelope.asked and may(rule.imdn, takes.imdn):
+            yield Body("cpim", CPIM_TYPE, asking(message, envelope.id, envelope.asked), asks=True)
+        if rule.cpim == "always" or len(message.subjects) > 1:
+            yield Body("cpim", CPIM_TYPE, message.raw)
+    if rule.cpim != "always":
+        text = message.entity.text()
+        yield Body("", TEXT_TYPE if text else "", crlf(text).encode())
+
+
+def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+    """An IMDN where that was asked for, else words for a person (NOTE-09, FRAG-40)."""
+    fragment, about = parse_status(envelope.message.entity.content), envelope.about
+    asked = about.asked if isinstance(about, RequestOrigin) else None
+    if asked and NEGATIVE in asked.wishes and may(rule.imdn, takes.imdn) and may(rule.cpim, takes.cpim):
+        disposition = _DISPOSITIONS.get(fragment.status, Disposition.ERROR if fragment.status // 100 == 5 else Disposition.FAILED)
+        sent_at = envelope.received_at
+        notification = notification_message(envelope.sender, envelope.recipient, sent_at, envelope.id, asked, disposition)
+        yield Body("imdn", CPIM_TYPE, notification.raw)
+    yield Body("", TEXT_TYPE, _report(envelope, fragment).encode(), may_be_cut=True)
+
+
+_DISPOSITIONS = dict.fromkeys((401, 403, 407, 603), Disposition.FORBIDDEN)
+
+
+def _report(envelope: Envelope, fragment: Fragment) -> str:
+    """What a person reads when a message did not arrive (FRAG-40): whom it was for, the status and the reason."""
+    about = envelope.about
+    whom = _short(about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender))
+    reason = _short(one_line(fragment.reason))
+    phrase = writer.PHRASES.get(fragment.status, "")
+    why = f"{fragment.status} {phrase}".strip() + (f" ({reason})" if reason and reason != phrase else "")
+    moved = fragment.header("Contact") or ""
+    where = f"; the new address is {_short(moved.removeprefix('<').removesuffix('>'))}" if moved else ""
+    return f"Your message to {whom} could not be delivered: {why}{where}"
+
+
+def _short(text: str) -> str:
+    """What a report quotes, so short that what it says itself has room."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+def cut(text: bytes, octets: int) -> bytes:
+    """The beginning of a UTF-8 text, in whole characters."""
+    return text[:octets].decode("utf-8", "ignore").encode()

@@ -1,0 +1,64 @@
+"""Disposition notifications in a SIP MESSAGE (RFC 5438): those that come, and what a message may ask for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.core.address import SipAddress
+from gateway.core.cpim import MEDIA_TYPE, CpimMessage
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.imdn import NOTIFICATION_TYPE, Asked, Disposition, asked_in, parse_notification
+from gateway.core.mime import Entity, mime_parts
+from gateway.core.outcome import Outcome, Verdict
+from gateway.core.ports import Notice, Parties
+from gateway.core.uri import Uri
+
+_FAILURES = {
+    Disposition.FAILED: Outcome(Verdict.FAILED, 480),
+    Disposition.FORBIDDEN: Outcome(Verdict.FAILED, 403),
+    Disposition.ERROR: Outcome(Verdict.FAILED, 500),
+}
+"""A notification of failure in the terms in which any failure is told (NOTE-01)."""
+
+
+def read_notices(body: Entity, parties: Parties) -> tuple[Notice, ...] | None:
+    """What a body of notifications says: bare or in message/cpim, one or an aggregate of several (IMDN-25, IMDN-26).
+
+    None for a body of another kind. Of a MESSAGE that is a notification nothing else is read (IMDN-04, IMDN-25). Raises Refusal.
+    """
+    try:
+        documents = list(_documents(body))
+        if not documents:
+            return None
+        found = [parse_notification(document.decoded()) for document in documents]
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+    ends = (str(parties.sender.normal) if isinstance(parties.sender, SipAddress) else "", str(parties.recipient))
+    return tuple(
+        Notice((each.message_id, *ends), _FAILURES.get(each.disposition, each.disposition)) for each in found if each and each.message_id
+    )
+
+
+def _documents(body: Entity) -> Iterator[Entity]:
+    entity = body
+    if body.content_type.essence == MEDIA_TYPE:
+        entity = CpimMessage.parse(body.decoded()).entity
+    essence = entity.content_type.essence
+    if essence == NOTIFICATION_TYPE:
+        yield entity
+    elif essence == "multipart/mixed":
+        parts = [part.entity for part in mime_parts(entity) if part.depth > 1]
+        if all(part.content_type.essence == NOTIFICATION_TYPE for part in parts):
+            yield from parts
+
+
+def asked_by(message: CpimMessage, message_id: str, sender: SipAddress) -> Asked | None:
+    """What the author of a message asks for; None where nothing, or where a notification would go to somebody else's domain (IMDN-32)."""
+    try:
+        asked = asked_in(message, message_id)
+        if asked is None:
+            return None
+        addresses = [asked.author, *[route.rpartition("<")[2].removesuffix(">") for route in asked.routes]]
+        return asked if all(Uri.parse(uri).host == sender.domain for uri in addresses) else None
+    except SyntaxFault:
+        return None

@@ -173,7 +173,8 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
 
 def _from_notices(parts: Translation, notices: tuple[Notice, ...], now: float) -> Envelope | None:
     """News of a message that the bridge would remember; here it is what the news itself says of it, and has asked for everything."""
-    for (name, ours, theirs), news in notices:
+    for (named, ours, theirs), news in notices:
+        name = named.removeprefix("imdn ")
         addressee, author = (parts.directory.find(each)[1] for each in (ours, theirs))
         origin: Origin
         if isinstance(author, SipAddress):

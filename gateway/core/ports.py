@@ -74,7 +74,7 @@ Trace = tuple[str, str, str]
 """How news of a message name it: (its name on that side, the address of ours that it came from there, whom it was for there).
 
 On the XMPP side: (stanza id, our JID, their bare JID). On the SIP side the addresses are the home addresses in normal form, of recipient
-and author, and a message has two names: its imdn.Message-ID, and "Call-ID CSeq-number" of the request.
+and author, and a message has two names: "imdn Message-ID" where it asks for notifications, and "Call-ID CSeq-number" of its request.
 """
 
 
@@ -108,7 +108,7 @@ class Parcel(NamedTuple):
 
     lane: what it delivers to, as a key: messages of one lane keep their order. gate: the link or next hop that it needs.
     wire: the translated message, read by its carrier only. once: it must be delivered at once or fail (`store = false` on its route).
-    traces: how later news of it may name it.
+    traces: how later news of it may name it; first the one by which a notification that was asked for will.
     """
 
     lane: str
@@ -274,5 +274,5 @@ class Store(Protocol):
     def remembered(self, kind: str) -> Sequence[tuple[int, str]]:
         """(key, facts) of everything remembered of a kind, oldest first. Reads the disk: only before anything is delivered."""
 
-    def recall(self, key: int, done: Callable[[str], None]) -> None:
-        """The facts of the newest BRIEF or LASTING recollection of this key; empty when there are none."""
+    def recall(self, key: int, done: Callable[[str | None], None]) -> None:
+        """The facts of the newest BRIEF or LASTING recollection of this key; empty when there are none, None when it cannot be read now."""

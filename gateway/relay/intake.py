@@ -72,7 +72,7 @@ class Intake:
         if facts is None:
             return None
         # He is told now: what still comes of the same message later must not be told as well (IMDN-05).
-        lasting = [trace for trace in parcel.traces if _lasts(envelope, trace)] if parcel and facts.asked else []
+        lasting = parcel.traces[:1] if parcel and facts.asked else ()
         return self._telling(facts, outcome, memory=tuple([self._news(facts, outcome, self.trace_key(trace)) for trace in lasting]))
 
     def report(self, facts: Facts, news: News, key: int) -> Message | None:
@@ -105,14 +105,9 @@ class Intake:
         memory: tuple[Recollection, ...] = ()
         if parcel.traces and (facts := Facts.of(envelope)):
             text = facts.dump()
-            for trace in parcel.traces:
-                kind, seconds = (LASTING, LASTING_SECONDS) if _lasts(envelope, trace) else (BRIEF, BRIEF_SECONDS)
+            for place, trace in enumerate(parcel.traces):
+                kind, seconds = (LASTING, LASTING_SECONDS) if facts.asked and place == 0 else (BRIEF, BRIEF_SECONDS)
                 memory += (Recollection(kind, self.trace_key(trace), received_at + seconds, text),)
         if isinstance(sender, SipAddress) and isinstance(recipient, Jid) and (news := self._spellings.news(sender, recipient, received_at)):
             memory += (news,)
         return memory
-
-
-def _lasts(envelope: Envelope, trace: Trace) -> bool:
-    """Whether it is by this name that the far side will notify (NOTE-02)."""
-    return bool(envelope.asked) and trace[0] == envelope.id

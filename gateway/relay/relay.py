@@ -143,7 +143,7 @@ class Relay:
         """What the gateway itself can say of a message, where that was asked for (IMDN-18, NOTE-05)."""
         envelope, parcel = message.envelope, message.parcel
         if envelope and parcel and disposition.wish in envelope.asked:
-            self._reports.told([Notice(trace, disposition) for trace in parcel.traces if trace[0] == envelope.id])
+            self._reports.told([Notice(trace, disposition) for trace in parcel.traces[:1]])
 
     # -- what the keeper says ------------------------------------------------------------------------------------------
     def _kept(self, messages: Sequence[Message]) -> None:

@@ -108,9 +108,9 @@ def failure(envelope: Envelope, outcome: Outcome, trace_id: str, now: float) -> 
 def _message(facts: Facts, news: News, trace_id: str, now: float) -> CpimMessage:
     origin = facts.origin
     if isinstance(news, Disposition):
-        # An author on the XMPP side asked in his own way: he is told in terms of his stanza, and the rest of an IMDN is nothing to him.
-        asked = origin.asked if isinstance(origin, RequestOrigin) else None
-        return notification_message(facts.addressee, facts.author, now, trace_id, asked or _NOTHING_MORE, news)
+        asked = origin.asked if isinstance(origin, RequestOrigin) else _asked_by(origin)
+        assert asked is not None  # or he would not be told
+        return notification_message(facts.addressee, facts.author, now, trace_id, asked, news)
     headers = []
     if isinstance(origin, RequestOrigin):
         headers.append(("To", f"<{origin.to_uri}>"))
@@ -122,4 +122,6 @@ def _message(facts: Facts, news: News, trace_id: str, now: float) -> CpimMessage
     return failure_message(facts.addressee, facts.author, now, news.status, news.reason, headers)
 
 
-_NOTHING_MORE = Asked(frozenset(), "", "", "")
+def _asked_by(origin: StanzaOrigin) -> Asked:
+    """An author on the XMPP side is told in terms of his stanza; the rest of an IMDN is nothing to him."""
+    return Asked(frozenset(), origin.id.strip() or "-", "", "")

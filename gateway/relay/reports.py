@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from .report import Facts
 
 _MOST_PENDING, _MOST_OF_ONE = 10_000, 16
 _MOST_SHOWN = 100_000
+_RETRY_SECONDS = 1.0
 
 log = structlog.get_logger("relay")
 Job = tuple[Notice, Callable[[Refusal | None], None] | None]
@@ -27,6 +29,7 @@ class Reports:
     """Everything runs on the loop. keep: takes a message that may be refused; keep_surely: one that must not be lost."""
 
     def __init__(self, store: Store, intake: Intake, keep: Callable[[Message], None], keep_surely: Callable[[Message], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._store, self._intake, self._keep, self._keep_surely = store, intake, keep, keep_surely
         # What waits for the same message: the first is being dealt with. So no two can both find that their category was not told.
         self._pending: dict[int, deque[Job]] = {}
@@ -55,7 +58,13 @@ class Reports:
         elif done:
             done(None)
 
-    def _recalled(self, key: int, text: str) -> None:
+    def _recalled(self, key: int, text: str | None) -> None:
+        if text is None:
+            if self._pending[key][0][1]:
+                self._done(key, Refusal("store-broken"))
+            else:
+                self._loop.call_later(_RETRY_SECONDS, self._store.recall, key, partial(self._recalled, key))
+            return
         news = self._pending[key][0][0].news
         facts = Facts.load(text) if text else None
         if facts is None:

@@ -128,7 +128,7 @@ class SipCodec:
             return ()
         who = str(envelope.sender)
         request = (f"{self._call_id(envelope)} {draft.number % _MOST_CSEQ}", ends.name, who)
-        return ((envelope.id, ends.name, who), request) if draft.asks else (request,)
+        return ((f"imdn {envelope.id}", ends.name, who), request) if draft.asks else (request,)
 
     def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
         """The request for one try over one transport.

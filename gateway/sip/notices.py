@@ -35,7 +35,9 @@ def read_notices(body: Entity, parties: Parties) -> tuple[Notice, ...] | None:
         raise Refusal("bad-body", fault.what) from None
     ends = (str(parties.sender.normal) if isinstance(parties.sender, SipAddress) else "", str(parties.recipient))
     return tuple(
-        Notice((each.message_id, *ends), _FAILURES.get(each.disposition, each.disposition)) for each in found if each and each.message_id
+        Notice((f"imdn {each.message_id}", *ends), _FAILURES.get(each.disposition, each.disposition))
+        for each in found
+        if each and each.message_id
     )
 
 

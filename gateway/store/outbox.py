@@ -162,10 +162,10 @@ class Outbox:
         """Everything of a kind; call it before `start`."""
         return self._store.remembered(kind, time.time())
 
-    def recall(self, key: int, done: Callable[[str], None]) -> None:
+    def recall(self, key: int, done: Callable[[str | None], None]) -> None:
         """What is remembered of the message that is found by this key."""
         row, wall = self._requests.get(key, time.monotonic()) or 0, time.time()
-        self._jobs.put((lambda: self._store.recall(key, row, wall), lambda facts: done(facts or "")))
+        self._jobs.put((lambda: self._store.recall(key, row, wall), done))
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
     def _sweep(self) -> None:

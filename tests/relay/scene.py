@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from gateway.core.address import Address, SipAddress
-from gateway.core.canonical import text_message
+from gateway.core.canonical import FAILURE_TYPE, text_message
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal
+from gateway.core.imdn import parse_notification
 from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, Outcome
 from gateway.core.ports import Delivery, Keys, Parcel, Trace
@@ -87,10 +88,10 @@ class Side:
         self.open: list[Try] = []
 
     def translate(self, envelope: Envelope, number: int) -> Parcel:
-        text = f"report {parse_status(envelope.message.entity.content).status}" if envelope.about else envelope.message.entity.text()
+        text = _said(envelope)
         if text in self.unsayable:
             raise Refusal("type-unsupported")
-        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),) if self.name == "xmpp" else ())
+        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),))
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         return self.up and gate not in self.closed and (self.takes_retries or not retry)
@@ -152,9 +153,10 @@ class Scene:
         self.relay.stop()
         self.store.close()
 
-    def restart(self, *, up: bool = True) -> None:
-        """End without a word to anybody, and begin again with what is on disk."""
+    def restart(self, *, up: bool = True, after: float = 0.0) -> None:
+        """End without a word to anybody, and begin again with what is on disk, so many seconds later."""
         self.stop()
+        self._loop.now += after
         self.start(up=up)
 
     # -- time ----------------------------------------------------------------------------------------------------------
@@ -251,6 +253,17 @@ class Scene:
     def kept(self) -> int:
         """How many messages the relay says are kept."""
         return self.relay.size[0]
+
+
+def _said(envelope: Envelope) -> str:
+    """What a message says: its text, or what it tells of another."""
+    entity = envelope.message.entity
+    if not envelope.about:
+        return entity.text()
+    if entity.content_type.essence == FAILURE_TYPE:
+        return f"report {parse_status(entity.content).status}"
+    notification = parse_notification(entity.content)
+    return f"{notification.disposition.status}" if notification else "nothing"
 
 
 def trace_of(envelope: Envelope) -> Trace:

@@ -226,12 +226,13 @@ def test_an_error_counts_only_if_id_and_both_ends_match_something_sent(tmp_path:
         assert it.sip.tries == []
 
 
-def test_an_error_for_a_message_from_xmpp_is_told_to_nobody(tmp_path: Path) -> None:
+@pytest.mark.requirement("FRAG-44")
+def test_a_late_error_for_a_message_from_xmpp_is_told_too(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         it.offer("hello")
         it.relay.told((Notice(trace_of(it.answer(it.sip).envelope), FAILED),))
         it.move(1.0)
-        assert (it.xmpp.tries, len(it.sip.tries)) == ([], 1)
+        assert (it.xmpp.texts, it.sip.texts) == (["report 404"], ["hello"])
 
 
 def test_after_ten_minutes_an_error_is_too_late(tmp_path: Path) -> None:

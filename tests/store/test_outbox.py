@@ -69,7 +69,7 @@ class Running:
     async def load(self, *seqs: int) -> Sequence[tuple[int, bytes]] | None:
         return await _came(lambda done: self.outbox.load(seqs, done))
 
-    async def recall(self, key: int) -> str:
+    async def recall(self, key: int) -> str | None:
         return await _came(lambda done: self.outbox.recall(key, done))
 
     def message(self, keys: tuple[int, int] | None = None, *memory: Recollection, forgets: int = 0) -> Acceptance:

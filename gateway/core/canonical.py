@@ -17,7 +17,7 @@ from .imdn import NOTIFICATION_TYPE, Asked, Disposition, compose_notification
 from .jid import unescape_local
 from .mime import Entity
 from .remember import MOST_REMEMBERED
-from .sipfrag import compose_status
+from .sipfrag_writer import compose_status
 from .text import crlf
 from .uri import im_uri
 

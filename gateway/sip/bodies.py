@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.core import sipfrag
 from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, asking, notification_message
 from gateway.core.envelope import Envelope, RequestOrigin
 from gateway.core.errors import Refusal
 from gateway.core.imdn import NEGATIVE, Disposition
 from gateway.core.settings import RouteRule
-from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.text import crlf, one_line
 
 from . import writer
@@ -63,7 +63,7 @@ def _text(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
 
 def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
     """An IMDN where that was asked for, else words for a person (NOTE-09, FRAG-40)."""
-    fragment, about = parse_status(envelope.message.entity.content), envelope.about
+    fragment, about = sipfrag.parse(envelope.message.entity.content), envelope.about
     asked = about.asked if isinstance(about, RequestOrigin) else None
     if asked and NEGATIVE in asked.wishes and may(rule.imdn, takes.imdn) and may(rule.cpim, takes.cpim):
         disposition = _DISPOSITIONS.get(fragment.status, Disposition.ERROR if fragment.status // 100 == 5 else Disposition.FAILED)
@@ -76,7 +76,7 @@ def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body
 _DISPOSITIONS = dict.fromkeys((401, 403, 407, 603), Disposition.FORBIDDEN)
 
 
-def _report(envelope: Envelope, fragment: Fragment) -> str:
+def _report(envelope: Envelope, fragment: sipfrag.Fragment) -> str:
     """What a person reads when a message did not arrive (FRAG-40): whom it was for, the status and the reason."""
     about = envelope.about
     whom = _short(about.to_uri if isinstance(about, RequestOrigin) else str(envelope.sender))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from xml.etree.ElementTree import Element
 
+from gateway.core import sipfrag
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, OLD_AFTER_SECONDS, text_message, written_at
 from gateway.core.dates import format_rfc3339, parse_rfc3339
@@ -19,7 +20,6 @@ from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Notice, Parcel, Parties
 from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
-from gateway.core.sipfrag import Fragment, parse_status
 from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name, xml_text
 from gateway.core.uri import Uri, sip_uri
@@ -31,6 +31,8 @@ from .stream import MOST_STANZA_OCTETS
 
 _REMEMBERED = 4096
 _MOST_REASON = 256
+_MOST_TEXT = 1024
+"""What an error stanza repeats of a reason, in characters (FRAG-35)."""
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
 """The statuses that may come with Retry-After (RFC 3261 section 20.33)."""
@@ -160,7 +162,7 @@ class XmppCodec:
         about = envelope.about
         if not isinstance(about, StanzaOrigin):
             raise Refusal("internal", "a failure message for the XMPP side names no stanza")
-        fragment = parse_status(envelope.message.entity.content)
+        fragment = sipfrag.parse(envelope.message.entity.content)
         row = self._tables.status(fragment.status)
         condition, kind, address = row.condition, row.type, ""
         if condition in ("gone", "redirect") and fragment.status != 410:
@@ -170,10 +172,10 @@ class XmppCodec:
                 condition = "item-not-found"
         if fragment.header("Retry-After") and fragment.status in _MAY_PASS:
             kind = "wait"
-        error = xml.error(condition, kind, xml_text(fragment.reason), address)
+        error = xml.error(condition, kind, xml_text(fragment.reason[:_MOST_TEXT]), address)
         return self._answer(about, {"id": about.id, "type": "error"}, error)
 
-    def _moved_to(self, fragment: Fragment) -> str:
+    def _moved_to(self, fragment: sipfrag.Fragment) -> str:
         """Where a 3xx says the recipient is now, as an xmpp: URI where it maps, else as it stands (ERR-13, ERR-14)."""
         contact = (fragment.header("Contact") or "").removeprefix("<").removesuffix(">")
         try:

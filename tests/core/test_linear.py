@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from gateway.core import sipfrag
 from gateway.core.cpim import CpimAddress, CpimMessage, compose
 from gateway.core.dates import parse_rfc3339, parse_sip_date
 from gateway.core.domain import ascii_domain
@@ -15,7 +16,6 @@ from gateway.core.errors import GatewayError
 from gateway.core.jid import Jid, jid_from_xmpp_uri, unescape_local
 from gateway.core.mime import ContentType, Entity, mime_parts
 from gateway.core.numbers import subscriber
-from gateway.core.sipfrag import parse_status
 from gateway.core.text import crlf, one_line, xml_text
 from gateway.core.uri import Uri
 from tests.cost import LINEAR, growth, seconds
@@ -139,10 +139,15 @@ def cases(octets: int) -> list[tuple[Callable[[str], object], str]]:
         (lambda text: str(CpimAddress(text, "a:b")), fill("a ")),
         (lambda text: str(CpimAddress(text, "a:b")), fill("a", "", "(")),
         (lambda text: compose([("From", text)], Entity.compose([("Content-Type", "a/b")], b"")).headers, fill('"\\\x00', '"', '" <a:b>')),
-        (lambda text: parse_status(text.encode()), fill("A: b\r\n", "SIP/2.0 200 OK\r\n")[:octets]),
-        (lambda text: parse_status(text.encode()), fill(";tag=a", "SIP/2.0 200 OK\r\nTo: a")[:octets]),
-        (lambda text: parse_status(text.encode()), fill("a@", "SIP/2.0 200 OK\r\nCall-ID: ")[:octets]),
-        (lambda text: parse_status(text.encode()), fill("%0d", "SIP/2.0 200 ")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill("A: b\r\n", "SIP/2.0 200 OK\r\n")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill(";tag=a", "SIP/2.0 200 OK\r\nTo: a")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill("a@", "SIP/2.0 200 OK\r\nCall-ID: ")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill("%0d", "SIP/2.0 200 ")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill(" ", "X: a", "b")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill("\r\n ", "X: a")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill("<sip:a@b>;q=1 , ", "Contact: ")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill('"\\"', "Contact: ")[:octets]),
+        (lambda text: sipfrag.parse(text.encode()), fill('SIP/2.0/UDP h;a="x', "Via: ")[:octets]),
     ]
 
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core import sipfrag
 from gateway.core.cpim import CpimAddress, CpimMessage
 from gateway.core.dates import parse_rfc3339, parse_sip_date
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri
 from gateway.core.mime import ContentType, Entity, mime_parts
-from gateway.core.sipfrag import parse_status
 from gateway.core.uri import Uri
 from gateway.sip.framing import Bad, StreamFramer
 from gateway.sip.message import BadMessage, parse
@@ -108,7 +108,7 @@ READERS: dict[str, tuple[Reader, tuple[type[Exception], ...], tuple[bytes, ...]]
     "xmpp": (read_stanzas, (StreamFault,), (STANZAS,)),
     "cpim": (read_cpim, (SyntaxFault, Refusal), (CPIM,)),
     "mime": (read_entity, (SyntaxFault, Refusal), (MULTIPART,)),
-    "sipfrag": (lambda data: parse_status(data), (SyntaxFault,), (FRAGMENT,)),
+    "sipfrag": (lambda data: (sipfrag.parse(data, strict=False), sipfrag.parse(data)), (SyntaxFault,), (FRAGMENT,)),
     "stored": (Envelope.from_cpim, (SyntaxFault,), (KEPT,)),
     "content-type": (read_text(ContentType.parse), (SyntaxFault,), (b'text/plain ; charset="utf\\-8" (c)',)),
     "uri": (read_text(lambda text: (Uri.parse(text).address, Uri.parse(text).device)), (SyntaxFault,),

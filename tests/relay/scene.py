@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core import sipfrag
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, text_message
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
@@ -30,7 +31,6 @@ from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, Outcome
 from gateway.core.ports import Delivery, Keys, Parcel, Trace
 from gateway.core.settings import Limits
-from gateway.core.sipfrag import parse_status
 from gateway.relay.desk import Desk
 from gateway.relay.directory import Directory
 from gateway.relay.relay import Relay
@@ -261,7 +261,7 @@ def _said(envelope: Envelope) -> str:
     if not envelope.about:
         return entity.text()
     if entity.content_type.essence == FAILURE_TYPE:
-        return f"report {parse_status(entity.content).status}"
+        return f"report {sipfrag.parse(entity.content).status}"
     notification = parse_notification(entity.content)
     return f"{notification.disposition.status}" if notification else "nothing"
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core import sipfrag
 from gateway.core.address import SipAddress
 from gateway.core.canonical import text_message
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.imdn import WISHES, Asked
 from gateway.core.outcome import LOST, Outcome, Verdict
 from gateway.core.ports import Notice
-from gateway.core.sipfrag import parse_status
 from gateway.relay import report
 from gateway.relay.report import Facts
 from tests.relay.scene import JULIET, ROMEO, Scene, Try, scene, trace_of
@@ -61,7 +61,7 @@ def test_a_report_goes_back_to_the_sender_and_names_his_request() -> None:
     found = told(FROM_SIP)
     assert (found.sender, found.recipient, found.recipient_device) == (JULIET, ROMEO, "orchard")
     assert (found.id, found.trace_id, found.received_at, found.origin, found.about) == ("new", "new", NOW + 5, None, FROM_SIP.origin)
-    fragment = parse_status(found.message.entity.content)
+    fragment = sipfrag.parse(found.message.entity.content)
     assert (fragment.status, fragment.reason) == (404, "Nobody of this name")
     assert fragment.headers == (("To", "<sip:juliet@xmpp.example>"), ("Call-ID", "c1@192.0.2.7"), ("CSeq", "7 MESSAGE"))
     assert b"wherefore" not in found.to_cpim()
@@ -70,7 +70,7 @@ def test_a_report_goes_back_to_the_sender_and_names_his_request() -> None:
 def test_to_the_xmpp_side_a_report_carries_the_origin_for_the_error_stanza() -> None:
     found = told(FROM_XMPP, Outcome(Verdict.FAILED, 302, "Moved", 3.9, "sip:romeo@mantua.example"))
     assert (found.sender, found.recipient, found.recipient_device, found.about) == (ROMEO, JULIET, "balcony", FROM_XMPP.origin)
-    assert parse_status(found.message.entity.content).headers == (("Contact", "<sip:romeo@mantua.example>"), ("Retry-After", "3"))
+    assert sipfrag.parse(found.message.entity.content).headers == (("Contact", "<sip:romeo@mantua.example>"), ("Retry-After", "3"))
 
 
 @pytest.mark.requirement("MSG-23")
@@ -86,7 +86,7 @@ def test_whatever_the_far_side_says_a_report_can_be_kept_and_read_back(
 ) -> None:
     found = told(envelope, Outcome(Verdict.FAILED, status, reason, retry_after))
     assert Envelope.from_cpim(found.to_cpim()) == found
-    assert parse_status(found.message.entity.content).status == status
+    assert sipfrag.parse(found.message.entity.content).status == status
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------------

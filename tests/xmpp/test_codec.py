@@ -549,6 +549,12 @@ def test_a_failure_goes_back_to_where_the_stanza_came_from() -> None:
     assert found.findtext(f"error/{{{xml.STANZAS}}}text") == "It's <gone> & \ufffd"
 
 
+@pytest.mark.requirement("FRAG-35")
+def test_a_reason_is_no_longer_than_its_bound() -> None:
+    assert failure(404, "x" * 1024).findtext(f"error/{{{xml.STANZAS}}}text") == "x" * 1024
+    assert failure(404, "é" * 9999).findtext(f"error/{{{xml.STANZAS}}}text") == "é" * 1024
+
+
 def test_a_failure_goes_back_to_a_resource_that_only_the_server_takes() -> None:
     about = StanzaOrigin("m1", "chat", "mira@xmpp.example/\u1100", "tomas@sip.example")
     parcel = CODEC.write(envelope(message=failure_message(TOMAS, MIRA, NOW, 404, "x", ()), about=about))

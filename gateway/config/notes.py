@@ -46,7 +46,6 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("peer.tls", _always, "there is no TLS yet; no peer is known by its certificate"),
     ("peer.store_and_forward", _is(True), "dates are not checked yet"),
     ("limits.stale_date", _always, "dates are not checked yet"),
-    ("route.failure_report", _is_not("text"), "failures are reported as text"),
     ("route.imdn", _is_not("never"), "receipts are not carried yet"),
     ("route.typing", _is_not("never"), "typing notices are not carried yet"),
     ("route.html", _is(True), "HTML is not carried yet"),

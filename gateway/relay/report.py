@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gateway.core.address import Address
 from gateway.core.canonical import failure_message, notification_message
 from gateway.core.cpim import CpimMessage
+from gateway.core.dates import format_sip_date
 from gateway.core.envelope import Envelope, Origin, RequestOrigin, StanzaOrigin, home_uri, read_home
 from gateway.core.errors import SyntaxFault
 from gateway.core.imdn import Asked, Disposition
@@ -115,6 +116,7 @@ def _message(facts: Facts, news: News, trace_id: str, now: float) -> CpimMessage
     if isinstance(origin, RequestOrigin):
         headers.append(("To", f"<{origin.to_uri}>"))
         headers += [(name, value) for name, value in (("Call-ID", origin.call_id), ("CSeq", origin.cseq)) if value]
+        headers.append(("Date", format_sip_date(now)))
     if news.contact:
         headers.append(("Contact", f"<{news.contact}>"))
     if news.retry_after is not None:

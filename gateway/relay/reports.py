@@ -41,6 +41,8 @@ class Reports:
         if not notices or len(self._pending) >= _MOST_PENDING:
             if notices:
                 log.warning("notices dropped, too many wait for the store", notices=len(notices))
+            else:
+                log.info("a report without news")
             if answered:
                 answered(Refusal("overloaded") if notices else None)
             return

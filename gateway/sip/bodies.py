@@ -14,6 +14,7 @@ from gateway.core.settings import RouteRule
 from gateway.core.text import crlf, one_line
 
 from . import writer
+from .failures import compose_report
 from .takes import Takes, may
 
 TEXT_TYPE = "text/plain;charset=UTF-8"
@@ -62,7 +63,10 @@ def _text(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
 
 
 def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
-    """An IMDN where that was asked for, else words for a person (NOTE-09, FRAG-40)."""
+    """An IMDN where that was asked for, else what the route wants: words for a person, with a message/sipfrag or alone, or nothing.
+
+    NOTE-09, FRAG-40. Raises Refusal where nothing is to be told.
+    """
     fragment, about = sipfrag.parse(envelope.message.entity.content), envelope.about
     asked = about.asked if isinstance(about, RequestOrigin) else None
     if asked and NEGATIVE in asked.wishes and may(rule.imdn, takes.imdn) and may(rule.cpim, takes.cpim):
@@ -70,7 +74,15 @@ def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body
         sent_at = envelope.received_at
         notification = notification_message(envelope.sender, envelope.recipient, sent_at, envelope.id, asked, disposition)
         yield Body("imdn", CPIM_TYPE, notification.raw)
-    yield Body("", TEXT_TYPE, _report(envelope, fragment).encode(), may_be_cut=True)
+    elif rule.failure_report == "none":
+        raise Refusal("failure-not-reported")
+    if rule.failure_report == "none":
+        return
+    text = _report(envelope, fragment)
+    if rule.failure_report == "sipfrag" and takes.sipfrag is not False:
+        # The boundary was drawn when the words of all others were known: none of them can contain it.
+        yield Body("sipfrag", *compose_report(text, TEXT_TYPE, fragment, f"r{envelope.trace_id}"))
+    yield Body("", TEXT_TYPE, text.encode(), may_be_cut=True)
 
 
 _DISPOSITIONS = dict.fromkeys((401, 403, 407, 603), Disposition.FORBIDDEN)

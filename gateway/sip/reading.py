@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from gateway.core.address import SipAddress
-from gateway.core.canonical import text_message
+from gateway.core.canonical import FAILURE_TYPE, text_message
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Envelope, RequestOrigin
@@ -18,6 +18,7 @@ from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name
 
 from . import grammar
+from .failures import MIXED, Report, find_report
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
 from .redirect import preference
@@ -85,6 +86,13 @@ def read_news(request: Request, parties: Parties) -> tuple[Notice, ...] | None:
     if request.content_type is None or request.content_type.essence not in _MAY_NOTIFY:
         return None
     return read_notices(body_of(request), parties)
+
+
+def report_in(request: Request) -> Report | None:
+    """The report of a failed request of ours that a MESSAGE is, or has beside a text; None for any other MESSAGE. Raises Refusal."""
+    if request.content_type is None or request.content_type.essence not in (FAILURE_TYPE, MIXED):
+        return None
+    return find_report(body_of(request))
 
 
 def body_of(request: Request) -> Entity:

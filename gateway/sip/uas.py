@@ -16,9 +16,10 @@ from gateway.core.uri import Uri
 
 from . import writer
 from .endpoint import Answer
+from .failures import Report
 from .headers import NameAddr
 from .message import METHODS, Request
-from .reading import read_message, read_news
+from .reading import read_message, read_news, report_in
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
@@ -100,7 +101,32 @@ class Uas:
         """
         self._scheme(request)
         target = request.to.uri if self._is_ours(request.request_uri, local) else request.request_uri
+        report = report_in(request)
+        if report is not None:
+            self._acceptable(request)
+            return self._news(report, peer, target)
         parties = self._policy.from_sip(peer, _sender(request.from_), target)
+        self._acceptable(request)
+        news = read_news(request, parties)
+        return read_message(request, parties, peer.label, trace_id, now) if news is None else news
+
+    def _news(self, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
+        """What a report says, to whom it is sent, of a request that went to where its peer speaks for (FRAG-42, FRAG-45).
+
+        Whoever wrote it need not be served here: he becomes nobody's author. What cannot be about anything is accepted all the same, for
+        its sender learns nothing about who exists (SEC-40).
+        """
+        if report.outcome.status < 300:
+            return ()
+        try:
+            whom, (author, _) = self._tables.numbers.address(report.to).normal, self._policy.reaches(target)
+        except (Refusal, SyntaxFault):
+            return ()
+        is_heard = peer.domains is None or whom.domain in peer.domains
+        return (Notice((report.name, str(whom), str(author)), report.outcome),) if is_heard else ()
+
+    def _acceptable(self, request: Request) -> None:
+        """What any MESSAGE has to be. Raises Refusal."""
         self._hops_and_extensions(request)
         if any(_IM_ROUTE.search(value) for name in ("route", "record-route") for value in request.index.get(name, ())):
             raise Refusal("bad-syntax", "An im: URI is no route")
@@ -108,8 +134,6 @@ class Uas:
             raise Refusal("no-dialog")
         if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
             raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
-        news = read_news(request, parties)
-        return read_message(request, parties, peer.label, trace_id, now) if news is None else news
 
     def _scheme(self, request: Request) -> None:
         """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.

@@ -63,7 +63,12 @@ def test_a_report_goes_back_to_the_sender_and_names_his_request() -> None:
     assert (found.id, found.trace_id, found.received_at, found.origin, found.about) == ("new", "new", NOW + 5, None, FROM_SIP.origin)
     fragment = sipfrag.parse(found.message.entity.content)
     assert (fragment.status, fragment.reason) == (404, "Nobody of this name")
-    assert fragment.headers == (("To", "<sip:juliet@xmpp.example>"), ("Call-ID", "c1@192.0.2.7"), ("CSeq", "7 MESSAGE"))
+    assert fragment.headers == (
+        ("To", "<sip:juliet@xmpp.example>"),
+        ("Call-ID", "c1@192.0.2.7"),
+        ("CSeq", "7 MESSAGE"),
+        ("Date", "Mon, 02 Feb 2026 02:40:05 GMT"),
+    )
     assert b"wherefore" not in found.to_cpim()
 
 

@@ -87,7 +87,7 @@ class Intake:
             envelope = told(facts, news, fresh_token(), time.time())
             return self.message(envelope, forgets=forgets, memory=memory) if envelope else None
         except Refusal as refusal:
-            log.warning("cannot tell the sender", reason=str(refusal))
+            (log.info if refusal.key == "failure-not-reported" else log.warning)("cannot tell the sender", reason=str(refusal))
         except Exception:
             log.exception("cannot tell the sender")
         return None

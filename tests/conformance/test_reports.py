@@ -361,3 +361,49 @@ def test_a_fragment_that_names_no_request_lets_nobody_speak(it: Bridge, said: by
             await one.has_nothing()
 
     asyncio.run(talk())
+
+
+# -- what a fragment is not --------------------------------------------------------------------------------------------
+@pytest.mark.requirement("FRAG-11")
+@pytest.mark.parametrize(
+    ("said", "version"), [(b"SIP/2.0 404 Not Found", "2.0"), (b"\xff\x00", "2.0"), (b"SIP/3.0 404 Not Found\r\n", "3.0")]
+)
+def test_a_fragment_that_is_no_report_is_content_that_is_not_carried(it: Bridge, said: bytes, version: str) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            served = f"sip:{one.whom}@{TEXT}"
+            assert await one.reports(said, f"message/sipfrag;version={version}", author=served) == 415
+            await one.has_nothing()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-53")
+def test_nobody_is_made_to_send_by_a_refer(it: Bridge) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            romeo.put(
+                f"REFER sip:juliet@{PEOPLE} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{romeo.port};branch=z9hG4bKrefer\r\nMax-Forwards: 70\r\n"
+                f"From: <sip:{one.whom}@{TEXT}>;tag=1\r\nTo: <sip:juliet@{PEOPLE}>\r\nCall-ID: refer@{TEXT}\r\nCSeq: 1 REFER\r\n"
+                f"Contact: <sip:127.0.0.1:{romeo.port}>\r\nRefer-To: <sip:new@{TEXT};method=MESSAGE>\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            answer = await romeo.responses.next(where=lambda each: b"z9hG4bKrefer" in each)
+            assert answer.startswith(b"SIP/2.0 405 ")
+            await one.has_nothing()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-67", "FRAG-68")
+def test_an_identity_header_does_no_harm_and_no_answer_has_a_body(it: Bridge) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            identity = "Identity: eyJhbGciOiJFUzI1NiJ9..c2ln;info=<https://sip.example/cert>;alg=ES256\r\n"
+            sent = await romeo.request(f"sip:juliet@{PEOPLE}", f"sip:i1@{TEXT}", b"hello", extra=identity)
+            assert sent.status == 202
+            assert sent.response.endswith(b"Content-Length: 0\r\n\r\n")
+            assert b"<body>hello</body>" in await juliet.message()
+
+    asyncio.run(talk())

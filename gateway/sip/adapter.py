@@ -226,6 +226,8 @@ class SipAdapter:
         if read is None:
             self._accept(transaction, remember=True)
             return
+        for name in uas.oddities(request, read):
+            self._endpoint.counters[name] += 1
         self._offered.add(key)
         try:
             if isinstance(read, Envelope):

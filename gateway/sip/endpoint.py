@@ -96,7 +96,16 @@ class Endpoint:
         self._index_of: dict[Answer, int] = {}
         self._invites: dict[int, InviteTransaction[Flow]] = {}
         self._asked = 0
-        self.counters = {"requests": 0, "responses": 0, "retransmissions": 0, "bad": 0, "dropped": 0}
+        self.counters = {
+            "requests": 0,
+            "responses": 0,
+            "retransmissions": 0,
+            "bad": 0,
+            "dropped": 0,
+            "unused": 0,
+            "undated": 0,
+            "lenient": 0,
+        }
 
     # -- octets in -----------------------------------------------------------------------------------------------------
     def receive(self, data: bytes, flow: Flow, now: float) -> None:

@@ -188,9 +188,19 @@ def _message_id(message: CpimMessage) -> str:
 
 def _sent_at(request: Request, now: float) -> float:
     """When the request was written: its Date, but never later than now; a Date that cannot be read says nothing (MSG-55)."""
+    stated = _date(request)
+    return now if stated is None else min(stated, now)
+
+
+def is_dated(request: Request) -> bool:
+    """Whether it has a Date that can be read."""
+    return _date(request) is not None
+
+
+def _date(request: Request) -> float | None:
     if "date" not in request.index:
-        return now
+        return None
     try:
-        return min(parse_sip_date(request.header("date") or ""), now)
+        return parse_sip_date(request.header("date") or "")
     except SyntaxFault:
-        return now
+        return None

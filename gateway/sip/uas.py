@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
@@ -19,13 +20,15 @@ from .endpoint import Answer
 from .failures import Report
 from .headers import NameAddr
 from .message import METHODS, Request
-from .reading import read_message, read_news, report_in
+from .reading import is_dated, read_message, read_news, report_in
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
 ACCEPT = "text/plain, message/cpim"
 """What a MESSAGE may carry now; a 415 must not name more than that (IMSG-21)."""
 _SCHEMES = ("sip", "sips", "im")
+_OF_NO_MESSAGE = frozenset(("accept", "accept-encoding", "accept-language", "alert-info", "contact", "record-route"))
+"""What a MESSAGE does not have (RFC 3428 section 9) and older clients send."""
 _IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
 """What never stands in Route and Record-Route (RFC 3428 section 5, MSG-78)."""
 
@@ -134,6 +137,20 @@ class Uas:
             raise Refusal("no-dialog")
         if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
             raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
+
+    @staticmethod
+    def oddities(request: Request, read: Envelope | tuple[Notice, ...]) -> Iterator[str]:
+        """What was let pass in a message that is taken: the names by which it is counted.
+
+        "unused": headers that a MESSAGE does not have (MSG-90). "undated": a Date that is none (MSG-55). "lenient": message/cpim that its
+        grammar forbids (CPIM-04, CPIM-22) or that says another length (CPIM-05).
+        """
+        if not _OF_NO_MESSAGE.isdisjoint(request.index):
+            yield "unused"
+        if "date" in request.index and not is_dated(request):
+            yield "undated"
+        if isinstance(read, Envelope) and read.message.notes:
+            yield "lenient"
 
     def _scheme(self, request: Request) -> None:
         """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 from tests.bench.peerlab.sip import Received
 from tests.bridge import Bridge
+from tests.peers.process import free_port
 from tests.peers.wire import SipEnd, XmppEnd
 
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -24,6 +25,19 @@ async def both(it: Bridge, user: str = "u0") -> AsyncIterator[tuple[SipEnd, Xmpp
     """The phone, and an XMPP user who is logged in as user@xmpp.test/lab."""
     async with it.phone() as phone, it.user(user) as client:
         yield phone, client
+
+
+@asynccontextmanager
+async def peer(it: Bridge, address: str, transport: str = "udp") -> AsyncIterator[SipEnd]:
+    """A SIP peer at some loopback address."""
+    end = SipEnd(transport, free_port())
+    end.host = address
+    await end.open()
+    try:
+        await end.connect(*it.gateway.address)
+        yield end
+    finally:
+        await end.close()
 
 
 async def from_phone(

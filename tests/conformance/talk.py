@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import json
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -155,6 +157,17 @@ def rows(message: bytes | Received, name: str) -> list[str]:
     """All values of a header of a SIP message, in order."""
     head = (message if isinstance(message, bytes) else message.data).partition(b"\r\n\r\n")[0]
     return [found.decode() for found in re.findall(rb"^" + name.encode() + rb"[ \t]*:[ \t]*(.*?)\r?$", head, re.I | re.M)]
+
+
+def counted(bridge: Bridge) -> dict[str, int]:
+    """What the gateway has counted on its SIP side, asked for as an operator asks."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(wire.LIMIT)
+        control.connect(str(bridge.gateway.work / "var" / "control.sock"))
+        control.sendall(b"GET /health HTTP/1.0\r\nHost: gateway\r\n\r\n")
+        answer = b"".join(iter(lambda: control.recv(65_536), b""))
+    found: dict[str, int] = json.loads(answer.partition(b"\r\n\r\n")[2])["counters"]["sip"]
+    return found
 
 
 def status_of(response: bytes) -> int:

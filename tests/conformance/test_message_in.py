@@ -16,7 +16,7 @@ from gateway.core.dates import format_sip_date
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
 from tests.conformance.exchange import DELAY, LANG
-from tests.conformance.talk import Talk, conversation, rows, status_of
+from tests.conformance.talk import Talk, conversation, counted, rows, status_of
 
 pytestmark = pytest.mark.interop
 CPIM = (
@@ -50,10 +50,14 @@ async def test_success_is_a_bare_202(it: Talk) -> None:
 @pytest.mark.requirement("MSG-16", "MSG-17")
 @conversation()
 async def test_a_retransmission_gets_the_same_octets_and_no_second_stanza(it: Talk) -> None:
-    request = it.request(body=b"once")
+    request = it.request(
+        body=b"once", extra='Via: SIP/2.0/TCP proxy.test;branch=z9hG4bK2;odd="a b"\r\nVia: SIP/2.0/UDP pc.test;branch=z9hG4bK1\r\n'
+    )
     first = await it.asks(request)
     for name in ("From", "Call-ID", "CSeq"):
         assert rows(first, name) == rows(request, name)
+    assert rows(first, "Via")[0].startswith(rows(request, "Via")[0].removesuffix(";rport"))
+    assert rows(first, "Via")[1:] == rows(request, "Via")[1:]
     assert ";tag=" in rows(first, "To")[0]
     for _ in range(4):
         assert await it.asks(request) == first
@@ -76,7 +80,8 @@ async def test_a_refusal_is_repeated_octet_for_octet_too(it: Talk) -> None:
 async def test_a_copy_on_another_branch_is_merged_and_another_account_is_another_message(it: Talk) -> None:
     same = {"call_id": f"fork.{it.romeo}", "from_": f"<{it.sip}>;tag=fork", "to": "<sip:both@xmpp.test>", "body": b"forked"}
     assert status_of(await it.asks(it.request(**same))) == 202  # type: ignore[arg-type]
-    assert status_of(await it.asks(it.request(**same))) == 482  # type: ignore[arg-type]
+    for uri in ("sip:u0@xmpp.test", "sip:%750@XMPP.test;transport=udp", "im:u0@xmpp.test"):
+        assert status_of(await it.asks(it.request(uri=uri, **same))) == 482  # type: ignore[arg-type]
     async with it.bridge.user("u1") as nurse:
         assert status_of(await it.asks(it.request(uri="sip:u1@xmpp.test", **same))) == 202  # type: ignore[arg-type]
         assert "forked" in await it.hears(nurse)
@@ -232,6 +237,7 @@ async def test_an_unknown_type_or_encoding_is_refused_with_what_is_known(it: Tal
 @pytest.mark.requirement("MSG-34", "MSG-90")
 @conversation()
 async def test_headers_that_a_message_does_not_have_are_ignored(it: Talk) -> None:
+    before = counted(it.bridge)["unused"]
     odd = (
         "Contact: <sip:elsewhere@192.0.2.1>\r\nAccept: application/none\r\nAccept-Encoding: gzip\r\nAccept-Language: tlh\r\n"
         "Record-Route: <sip:proxy.test;lr>\r\n"
@@ -242,6 +248,19 @@ async def test_headers_that_a_message_does_not_have_are_ignored(it: Talk) -> Non
     await it.hears()
     it.writes("<body>back</body>")
     assert (await it.receives()).body == b"back"
+    for name in (
+        "Accept: a/b",
+        "Accept-Encoding: gzip",
+        "Accept-Language: tlh",
+        "Alert-Info: <http://a.test>",
+        "m: *",
+        "Record-Route: <sip:p;lr>",
+    ):
+        assert (await it.says(b"one", extra=f"{name}\r\n")).status == 202
+        await it.hears()
+    assert counted(it.bridge)["unused"] == before + 7
+    await it.says(b"none of them")
+    assert counted(it.bridge)["unused"] == before + 7
 
 
 @pytest.mark.requirement("MSG-36")
@@ -297,6 +316,8 @@ async def test_compact_headers(it: Talk) -> None:
     assert status_of(await it.phone.responses.next(where=lambda response: mark in response)) == 202
     heard = fromstring(await it.hears())
     assert (body_of(heard), heard.findtext("{*}subject"), heard.findtext("{*}thread")) == ("très", "Terse", f"compact.{it.romeo}")
+    it.phone.put(request.replace(b"e: identity", b"e: gzip").replace(mark, mark[:-1] + b".2;").replace(b"CSeq: 7", b"CSeq: 8") + b"tr\xe8s")
+    assert status_of(await it.phone.responses.next(where=lambda response: mark[:-1] + b".2;" in response)) == 415
 
 
 @pytest.mark.requirement("MSG-64")
@@ -365,7 +386,9 @@ async def test_without_expires_nothing_expires(it: Talk) -> None:
     heard = fromstring(await it.hears())
     assert body_of(heard) == "of yesterday"
     assert heard.find(f"{{{DELAY}}}delay") is not None
+    undated = counted(it.bridge)["undated"]
     assert (await it.says(b"of no day", extra="Date: yesterday\r\nExpires: 60\r\n")).status == 202
+    assert counted(it.bridge)["undated"] == undated + 1
     heard = fromstring(await it.hears())
     assert body_of(heard) == "of no day"
     assert heard.find(f"{{{DELAY}}}delay") is None

@@ -10,8 +10,7 @@ import asyncio
 import json
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -22,7 +21,7 @@ import pytest
 from tests.bridge import USERS, Bridge
 from tests.bridge import bridge as start
 from tests.conformance.captured import CapturedServer
-from tests.conformance.exchange import respond, silent
+from tests.conformance.exchange import peer, respond, silent
 from tests.conformance.talk import Talk, conversation, rows, status_of
 from tests.peers import wire
 from tests.peers.process import free_port
@@ -52,19 +51,6 @@ def quiet(tmp_path: Path) -> Iterator[Bridge]:
     """A bridge for one test, with nothing of others on its way."""
     with start(tmp_path) as it:
         yield it
-
-
-@asynccontextmanager
-async def peer(it: Bridge, address: str, transport: str = "udp") -> AsyncIterator[wire.SipEnd]:
-    """A SIP peer at some loopback address."""
-    end = wire.SipEnd(transport, free_port())
-    end.host = address
-    await end.open()
-    try:
-        await end.connect(*it.gateway.address)
-        yield end
-    finally:
-        await end.close()
 
 
 # -- who may speak -----------------------------------------------------------------------------------------------------

@@ -572,4 +572,4 @@ def test_a_stream_that_cannot_be_read_on_is_answered_if_that_can_be_done() -> No
     element = Element()
     element.endpoint.bad(BadMessage("Not SIP"), STREAM)
     assert element.sent == []
-    assert element.endpoint.counters == {"requests": 0, "responses": 0, "retransmissions": 0, "bad": 1, "dropped": 1}
+    assert {name: count for name, count in element.endpoint.counters.items() if count} == {"bad": 1, "dropped": 1}

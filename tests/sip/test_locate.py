@@ -212,6 +212,7 @@ def test_where_udp_offers_nothing_that_can_be_used_tcp_may(answers: Answered, ro
         it.locate("sip:hop.example;transport=udp")  # never the address of the name itself: SRV has spoken
 
 
+@pytest.mark.requirement("DRF-10")
 def test_without_srv_over_udp_tcp_is_asked_and_then_the_address(answers: Answered) -> None:
     it = answers({"_sip._tcp.hop.example": (60, "1 1 5075 a.example."), "a.example": ["192.0.2.1"]})
     assert it.locate("sip:hop.example") == [("tcp", "192.0.2.1", 5075)]

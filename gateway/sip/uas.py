@@ -143,13 +143,13 @@ class Uas:
         """What was let pass in a message that is taken: the names by which it is counted.
 
         "unused": headers that a MESSAGE does not have (MSG-90). "undated": a Date that is none (MSG-55). "lenient": message/cpim that its
-        grammar forbids (CPIM-04, CPIM-22) or that says another length (CPIM-05).
+        grammar forbids (CPIM-04, CPIM-22), that says another length (CPIM-05), or that names no author (CPIM-30).
         """
         if not _OF_NO_MESSAGE.isdisjoint(request.index):
             yield "unused"
         if "date" in request.index and not is_dated(request):
             yield "undated"
-        if isinstance(read, Envelope) and read.message.notes:
+        if isinstance(read, Envelope) and (read.message.notes or read.message.first("From") is None):
             yield "lenient"
 
     def _scheme(self, request: Request) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
 from tests.conformance.exchange import DELAY, LANG, both, from_phone, refused, to_client, to_phone
+from tests.conformance.talk import counted
 from tests.peers.wire import SipEnd, XmppEnd
 
 ADDRESS = "http://jabber.org/protocol/address"
@@ -141,6 +142,28 @@ def test_what_message_cpim_may_hold(bridge: Bridge, inner: str, status: int) -> 
         assert to_client(bridge, cpim(inner=inner), "message/cpim").findtext("body") == "Hello"
     else:
         assert refused(bridge, cpim(inner=inner), "message/cpim").startswith(f"SIP/2.0 {status} ".encode())
+
+
+@pytest.mark.requirement("CPIM-04", "CPIM-05", "CPIM-22")
+def test_what_the_grammar_of_message_cpim_forbids_is_let_pass_and_counted(bridge: Bridge) -> None:
+    before = counted(bridge)["lenient"]
+    length = "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 4"
+    odd = (b"Content-Type: Message/CPIM\r\n\r\n" + cpim(), cpim(inner=length), cpim("Subject: x "), cpim().replace(b"\r\n", b"\n"))
+    for number, body in enumerate(odd, 1):
+        assert to_client(bridge, body, "message/cpim").findtext("body") == "Hello"
+        assert counted(bridge)["lenient"] == before + number
+    to_client(bridge, cpim("Subject: x"), "message/cpim")
+    assert counted(bridge)["lenient"] == before + len(odd)
+
+
+@pytest.mark.requirement("CPIM-30")
+def test_a_message_cpim_without_from_comes_from_whom_the_request_names_and_is_counted(bridge: Bridge) -> None:
+    before = counted(bridge)["lenient"]
+    body = cpim().partition(b"\r\n")[2]
+    stanza = to_client(bridge, body, "message/cpim")
+    assert (stanza.get("from"), stanza.findtext("body")) == ("s0@stoxgate.test", "Hello")
+    assert to_client(bridge, b"\r\n" + body.partition(b"\r\n\r\n")[2], "message/cpim").get("from") == "s0@stoxgate.test"
+    assert counted(bridge)["lenient"] == before + 2
 
 
 @pytest.mark.requirement("ICPIM-26")

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from gateway.core.dates import format_sip_date
+from gateway.sip.message import BadMessage, parse
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
 from tests.conformance.exchange import DELAY, LANG
@@ -118,7 +119,7 @@ async def test_the_method_is_case_sensitive(it: Talk) -> None:
     await it.hears_nothing()
 
 
-@pytest.mark.requirement("MSG-20")
+@pytest.mark.requirement("MSG-20", "MSG-90")
 @pytest.mark.parametrize(("status", "change"), [
     (403, {"from_": "<sip:u1@xmpp.test>;tag=x"}),
     (404, {"uri": "sip:nobody@elsewhere.test"}),
@@ -130,7 +131,10 @@ async def test_the_method_is_case_sensitive(it: Talk) -> None:
 @conversation()
 async def test_what_is_refused_is_not_delivered(it: Talk, status: int, change: dict[str, object]) -> None:
     async with it.bridge.stranger(str(change.get("transport", "udp"))) as phone:
-        assert status_of(await it.asks(it.request(**change), phone)) == status  # type: ignore[arg-type]
+        answer = await it.asks(it.request(**change), phone)  # type: ignore[arg-type]
+    assert status_of(answer) == status
+    assert not {"contact", "record-route", "alert-info"} & names(answer)
+    assert ("accept" in names(answer)) == (status == 415)
     await it.hears_nothing()
 
 
@@ -367,6 +371,18 @@ async def test_im_uris_in_from_and_to(it: Talk) -> None:
     request = it.request(from_=f"<im:{it.romeo}@stoxgate.test>;tag=im", to="<im:u0@xmpp.test>", body=b"im")
     assert status_of(await it.asks(request)) == 202
     assert body_of(fromstring(await it.hears())) == "im"
+
+
+@pytest.mark.requirement("MSG-92")
+@conversation()
+async def test_an_empty_parameter_as_rfc_3428_prints_it_is_let_pass_but_in_via(it: Talk) -> None:
+    odd = it.request(from_=f"<{it.sip}>;;tag=empty", to="<sip:u0@xmpp.test>;", body=b"empty")
+    assert status_of(await it.asks(odd)) == 202
+    assert body_of(fromstring(await it.hears())) == "empty"
+    with pytest.raises(BadMessage):
+        parse(odd, strict=True)
+    assert status_of(await it.asks(it.request(extra="Via: SIP/2.0/UDP pc.test;;branch=z9hG4bK1\r\n"))) == 400
+    await it.hears_nothing()
 
 
 @pytest.mark.requirement("MSG-78")

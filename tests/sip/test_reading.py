@@ -9,10 +9,13 @@ from gateway.core.envelope import Envelope, RequestOrigin
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.ports import Parties
-from gateway.sip.message import Request
-from gateway.sip.reading import read_message, stanza_id
+from gateway.core.tables import read_tables
+from gateway.sip import writer
+from gateway.sip.message import Request, Response, parse
+from gateway.sip.reading import read_message, read_response, stanza_id
+from tests.cli.running import VECTORS
 from tests.sip.rig import JULIET, request
-from tests.sip.sample import read
+from tests.sip.sample import RESPONSE_ROWS, octets, read
 
 NOW = 1_770_000_000.0
 """Mon, 02 Feb 2026 02:40:00 GMT."""
@@ -114,6 +117,25 @@ def test_what_has_expired_is_refused(change: dict[str, str]) -> None:
     assert refusal(request(**change)) == "expired"  # type: ignore[arg-type]
 
 
+@pytest.mark.requirement("MSG-16", "MSG-52", "MSG-53")
+def test_the_worked_message_ends_at_its_instant_and_is_answered_as_it_is_written() -> None:
+    """Date and Expires name 03:06:05Z, and so it is, however late it comes; from then on it is refused."""
+    whole = (VECTORS / "m1-request.sip").read_bytes()
+    worked, end = read(whole), 1_767_323_165.0
+    assert (len(whole), len(worked.body)) == (343, 13)
+    for now in (end - 60, end - 1):
+        found = read_message(worked, PARTIES, "p", "t", now)
+        assert found
+        assert found.expires_at == end
+    for now in (end, end + 1):
+        with pytest.raises(Refusal, match="expired"):
+            read_message(worked, PARTIES, "p", "t", now)
+    assert writer.response(worked, 202, "Accepted", to_tag="g7") == (
+        b"SIP/2.0 202 Accepted\r\nVia: SIP/2.0/TCP sip1.example;branch=z9hG4bK7d1f\r\nFrom: <sip:alice@sip.example>;tag=a1\r\n"
+        b"To: <sip:bob@xmpp.example>;tag=g7\r\nCall-ID: 5f0c@sip1.example\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
 CPIM = b"From: <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\n%b\r\nContent-Type: %b\r\n\r\nhello"
 
 
@@ -194,3 +216,12 @@ def test_the_id_is_the_branch_without_its_cookie_or_a_digest_of_what_never_chang
     assert first == stanza_id(read(request(via=old, max_forwards="3")))
     assert len(first) == 32
     assert first != stanza_id(read(request(via=old, cseq="2 MESSAGE")))
+
+
+@pytest.mark.requirement("MSG-49")
+@pytest.mark.parametrize("status", [404, 413, 480, 486, 500, 503, 600, 603])
+def test_retry_after_is_heard_with_every_status_that_may_have_it(status: int) -> None:
+    for value, seconds in (("120 (in a meeting);duration=60", 120), ("0", 0), ("soon", None)):
+        response = parse(octets((*RESPONSE_ROWS, ("Retry-After", value)), b"", f"SIP/2.0 {status} No".encode()))
+        assert isinstance(response, Response)
+        assert read_response(response, read_tables(None)).retry_after == seconds

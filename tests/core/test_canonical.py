@@ -50,7 +50,7 @@ def test_what_people_write_of_any_length_is_not_kept_in_memory() -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.requirement("CPIM-63", "CPIM-64")
+@pytest.mark.requirement("CPIM-58", "CPIM-63", "CPIM-64")
 def test_a_text_is_written_with_all_that_is_known() -> None:
     message = text_message(
         ROMEO, JULIET, "Wo?\nHier\r", NOW, subjects=(("Frage", ""), ("Otázka\t", "cs")), language="de", sender_name='Romeo "R" \\'

@@ -309,6 +309,17 @@ def test_content_may_be_anything() -> None:
     assert found.entity.content == b"--x\r\n\r\n\x00\xff\r\n--x--"
 
 
+@pytest.mark.requirement("CPIM-02")
+@pytest.mark.parametrize(
+    "tail", [b"Content-Type: text/plain\r\n", b"Content-Type: text/plain", b"Content-Type: text/plain\r\nContent-ID: <x>\r\n"]
+)
+def test_a_blank_line_ends_the_mime_headers(tail: bytes) -> None:
+    raw = b"From: <im:a@b>\r\n\r\n" + tail
+    assert refused(raw)
+    assert CpimMessage.parse(raw).entity.content == b""
+    assert CpimMessage.parse(raw.removesuffix(b"\r\n") + b"\r\n\r\n", strict=True).entity.content_type.essence == "text/plain"
+
+
 @pytest.mark.requirement("CPIM-07")
 def test_a_tunnelled_object_comes_out_as_it_went_in() -> None:
     tunnel = Entity.compose([("Content-Type", "message/cpim"), ("Content-Transfer-Encoding", "base64")], base64.encodebytes(WORKED))

@@ -462,13 +462,14 @@ def test_other_headers_of_message_cpim_do_not_cross() -> None:
     assert [child.tag for child in written(message=message)] == ["body"]
 
 
-@pytest.mark.requirement("ICPIM-23", "IMSG-15")
+@pytest.mark.requirement("ICPIM-23", "IMSG-15", "DATE-05")
 @pytest.mark.parametrize(
     ("said", "stamp"),
     [
         ("2026-02-03T08:00:00Z", "2026-02-03T08:00:00Z"),
         ("2026-02-03T10:00:00.5+02:00", "2026-02-03T08:00:00.500Z"),
-        ("2026-02-03T09:15:01Z", None),
+        ("2026-02-03T09:14:59Z", "2026-02-03T09:14:59Z"),
+        ("2026-02-03T09:15:00Z", None),
         ("2027-01-01T00:00:00Z", None),
     ],
 )

@@ -2,7 +2,7 @@
 
 `routes` serves one SIP domain for each way a route can be set: once.test keeps nothing, cpim.test always gets message/cpim,
 trunk.test takes large messages over TCP, narrow.test is said to take them but has UDP only, gone.test is dead, loose.test has a next hop
-that is a pre-loaded route set.
+that is a pre-loaded route set, and of vouched.test a 200 is the word of whom it is for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from gateway.core.cpim import CpimMessage
+from gateway.core.cpim import IMDN, CpimMessage
 from tests.bench.peerlab.sip import Received
 from tests.bridge import USERS, Bridge
 from tests.conformance.exchange import error_of, respond, silent
@@ -25,7 +25,7 @@ from tests.peers.stoxgate import SECRET, SIP_DOMAIN, Stoxgate
 
 pytestmark = pytest.mark.interop
 LIMIT = 1300
-DOMAINS = (SIP_DOMAIN, "once.test", "cpim.test", "trunk.test", "narrow.test", "gone.test", "loose.test")
+DOMAINS = (SIP_DOMAIN, "once.test", "cpim.test", "trunk.test", "narrow.test", "gone.test", "loose.test", "vouched.test")
 ROUTES = """
 [[route]]
 domain = "once.test"
@@ -47,6 +47,9 @@ next_hop = "sip:127.0.0.1:{nobody};transport=tcp"
 [[route]]
 domain = "loose.test"
 next_hop = "sip:edge@127.0.0.1:{phone};transport=udp;lr;x=1"
+[[route]]
+domain = "vouched.test"
+receipt_on_200 = true
 [limits]
 per_recipient = 4
 """
@@ -307,15 +310,53 @@ async def test_a_provisional_response_decides_nothing(it: Talk) -> None:
     respond(it.phone, await it.receives(), 200)
 
 
+ASKED = "<request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/>"
+
+
 @pytest.mark.requirement("MSG-21", "MSG-44")
 @pytest.mark.parametrize("status", [200, 202])
 @conversation()
 async def test_a_2xx_is_no_receipt(it: Talk, status: int) -> None:
     it.phone.answer = lambda _request: status
-    it.writes("<body>read me</body><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/>", "id='m1' type='chat'")
-    assert (await it.receives()).body == b"read me"
+    it.writes(f"<body>read me</body>{ASKED}", "id='m1' type='chat'")
+    message = CpimMessage.parse((await it.receives()).body)
+    assert message.entity.content == b"read me"
     await it.receives_nothing()
     await it.hears_nothing()
+    assert (await it.says(delivered(message), "message/cpim")).status == 202
+    assert told_of(await it.hears()) == ("received", "m1")
+    await it.hears_nothing()
+
+
+@pytest.mark.requirement("MSG-21", "MSG-42")
+@pytest.mark.parametrize("status", [200, 202])
+@conversation(on="routes", domain="vouched.test")
+async def test_only_a_200_can_be_of_the_recipients_own_device_and_that_is_for_the_route_to_say(it: Talk, status: int) -> None:
+    it.phone.answer = lambda _request: status
+    it.writes(f"<body>read me</body>{ASKED}", "id='m1' type='chat'")
+    assert b"read me" in (await it.receives()).body
+    await it.receives_nothing()
+    if status == 200:
+        assert told_of(await it.hears()) == ("received", "m1")
+    await it.hears_nothing()
+
+
+def delivered(message: CpimMessage) -> bytes:
+    """The notification that a message has come (RFC 5438)."""
+    head = "From: <im:phone@stoxgate.test>\r\nTo: <im:u0@xmpp.test>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: n1\r\n\r\n"
+    entity = "Content-Type: message/imdn+xml\r\nContent-Disposition: notification\r\n\r\n"
+    document = (f"<imdn xmlns='urn:ietf:params:xml:ns:imdn'><message-id>{message.first('Message-ID', IMDN)}</message-id>"
+                f"<datetime>{message.first('DateTime')}</datetime>"
+                "<delivery-notification><status><delivered/></status></delivery-notification></imdn>")  # fmt: skip
+    return (head + entity + document).encode()
+
+
+def told_of(stanza: str) -> tuple[str, str | None]:
+    """What a stanza without a body says of which message, by its one child of receipts or markers."""
+    found = [each for each in fromstring(stanza) if each.tag.startswith(("{urn:xmpp:receipts}", "{urn:xmpp:chat-markers:0}"))]
+    assert "<body" not in stanza
+    [child] = found
+    return child.tag.partition("}")[2], child.get("id")
 
 
 @pytest.mark.requirement("MSG-43")

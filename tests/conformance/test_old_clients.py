@@ -22,8 +22,8 @@ CLOCK = 974_000_000
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
-    """A bridge whose next hop has TCP."""
-    with start(tmp_path_factory.mktemp("stream"), transport="tcp") as it:
+    """A bridge whose next hop has TCP and is not sent message/cpim."""
+    with start(tmp_path_factory.mktemp("stream"), transport="tcp", tables='[[route]]\ndomain = "*"\ncpim = "never"\n') as it:
         yield it
 
 
@@ -129,6 +129,14 @@ def answered(it: Talk, request: Received, status: int, body: bytes) -> bytes:
 def joined(it: Talk, *messages: bytes) -> tuple[bytes, ...]:
     """As they go on the wire: a stream has no bounds between them."""
     return messages if it.phone.kind == "udp" else (b"".join(messages),)
+
+
+@pytest.mark.requirement("ICPIM-34")
+@conversation(on="stream")
+async def test_who_takes_text_alone_gets_text_alone(it: Talk) -> None:
+    it.writes("<subject>a</subject><subject xml:lang='fr'>b</subject><body>plain</body><request xmlns='urn:xmpp:receipts'/>", "id='m1'")
+    received = await it.receives()
+    assert (received.header("Content-Type").lower().partition(";")[0], received.body) == ("text/plain", b"plain")
 
 
 @pytest.mark.requirement("DRF-14")

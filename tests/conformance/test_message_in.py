@@ -332,6 +332,11 @@ async def test_large_messages_up_to_the_bound(it: Talk) -> None:
             text = b"0123456789abcdef" * (size // 16)
             assert status_of(await it.asks(it.request(body=text, transport="tcp"), phone)) == 202
             assert body_of(fromstring(await it.hears())) == text.decode()
+        room = 65_536 - len(it.request(body=b"y" * 65_000, transport="tcp", call_id="full")) + 65_000 - len(it.romeo) - 8
+        whole = it.request(body=b"y" * room, transport="tcp", call_id=f"full{it.romeo}")
+        assert 65_520 < len(whole) <= 65_536
+        assert status_of(await it.asks(whole, phone)) == 202
+        assert len(body_of(fromstring(await it.hears()))) == room
         assert status_of(await it.asks(it.request(body=b"x" * 65_537, transport="tcp"), phone)) == 413
     head = "".join(f"X-Filler-{number}: {'y' * 900}\r\n" for number in range(30))
     async with it.bridge.stranger("tcp") as phone:

@@ -119,7 +119,7 @@ async def test_the_method_is_case_sensitive(it: Talk) -> None:
     await it.hears_nothing()
 
 
-@pytest.mark.requirement("MSG-20", "MSG-90")
+@pytest.mark.requirement("MSG-20", "MSG-90", "ARCH-05")
 @pytest.mark.parametrize(("status", "change"), [
     (403, {"from_": "<sip:u1@xmpp.test>;tag=x"}),
     (404, {"uri": "sip:nobody@elsewhere.test"}),

@@ -70,7 +70,7 @@ def test_methods_are_tokens_with_case(method: str) -> None:
     assert verdict(data.replace(f"1 {method}".encode(), b"1 MESSAGE")) == "400 CSeq method mismatch"
 
 
-@pytest.mark.requirement("SIP-04")
+@pytest.mark.requirement("SIP-04", "SIP-71")
 @pytest.mark.parametrize(
     ("version", "said"),
     [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html import escape
+from xml.etree.ElementTree import Element
 
 from .links import safe_url
-from .markup import Start, Text, tokens
+from .markup import KNOWN_ATTRIBUTES, Start, Text, tokens
 from .text import lf, one_line, xml_text
 
 MOST_DEPTH = 24
@@ -16,6 +17,7 @@ MOST_ELEMENTS = 1024
 LINKED = frozenset(["http", "https", "im", "mailto", "sip", "sips", "tel", "xmpp"])
 """Where a link may lead."""
 
+XHTML = "http://www.w3.org/1999/xhtml"
 _ATTRIBUTES = {
     "a": ("href", "type", "style"),
     "blockquote": ("style",),
@@ -31,6 +33,7 @@ _ATTRIBUTES = {
     "ul": ("style",),
 }
 """The safe list: each element with its attributes."""
+_VOID = ("br", "img")
 _ALIASES = {"b": "strong", "i": "em"}
 _LISTS = ("ol", "ul")
 _SAFE_BLOCKS = frozenset(["blockquote", "li", "ol", "p", "ul"])
@@ -77,6 +80,32 @@ def clean(html: str) -> SafeHtml:
         else:
             writer.end(_ALIASES.get(token.name, token.name))
     return writer.finished()
+
+
+def clean_xhtml(body: Element) -> str:
+    """The content of the body of XHTML-IM that came from XMPP, as `SafeHtml.xhtml` has it. What is not XHTML is unwrapped.
+
+    >>> from xml.etree.ElementTree import fromstring
+    >>> clean_xhtml(fromstring("<body xmlns='http://www.w3.org/1999/xhtml'><b>a</b><x xmlns='urn:x'>b</x></body>"))
+    '<strong>a</strong>b'
+    """
+    pieces = []
+    waiting: list[Element | str] = [body]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            pieces.append(part)
+            continue
+        namespace, _, name = part.tag.rpartition("}")
+        is_known = part is not body and namespace == "{" + XHTML
+        known = {key: value for key, value in part.attrib.items() if key in KNOWN_ATTRIBUTES}
+        if part is not body:
+            waiting.append(escape(part.tail or "", quote=False))
+        if is_known and name not in _VOID:
+            waiting.append(f"</{name}>")
+        waiting += reversed(part)
+        pieces += [f"<{name}{_written(known)}>" if is_known else "", escape(part.text or "", quote=False)]
+    return clean("".join(pieces)).xhtml
 
 
 def escaped(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.html import MOST_DEPTH, clean, escaped
+from gateway.core.html import MOST_DEPTH, clean, clean_xhtml, escaped
 from tests.cost import LINEAR, growth, seconds
 
 SAFE = {
@@ -159,6 +159,18 @@ def test_whatever_comes_is_xml_of_the_safe_list(html: str) -> None:
         for link in ("href", "src"):
             assert element.get(link, "http:").partition(":")[0].lower() in SCHEMES
     assert not set(safe.text) & {"\x00", "\r", "\ufffe"}
+
+
+@given(MARKUP)
+@settings(deadline=None)
+def test_what_an_xmpp_client_sends_is_kept(html: str) -> None:
+    xhtml = clean(html).xhtml
+    assert clean_xhtml(body(xhtml)) == xhtml
+
+
+def test_what_an_xmpp_client_may_not_send_is_left_out() -> None:
+    sent = "<h1>a</h1><p onclick='x' style='x:y'>&lt;b></p>c<a href='javascript:x' href2='y'>d</a><x xmlns='urn:x'><strong/>e</x>f<br/>g"
+    assert clean_xhtml(body(sent)) == "a<p>&lt;b&gt;</p>c<a>d</a>ef<br/>g"
 
 
 @given(MARKUP)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from hashlib import blake2b
 
 from .address import Address, SipAddress
 from .cpim import IMDN, CpimMessage, compose
@@ -22,6 +23,7 @@ from .text import crlf
 from .uri import im_uri
 
 TEXT_TYPE = "text/plain; charset=utf-8"
+HTML_TYPE = "text/html; charset=utf-8"
 FAILURE_TYPE = "message/sipfrag"
 TYPING_TYPE = "application/im-iscomposing+xml"
 
@@ -79,6 +81,38 @@ def text_message(
     content = text.encode()
     entity = Entity(head.raw + content, head.headers, content, head.content_type, text)
     return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+
+
+def entity_message(
+    sender: Address,
+    recipient: Address,
+    entity: Entity,
+    sent_at: float,
+    *,
+    subjects: tuple[tuple[str, str], ...] = (),
+    sender_name: str = "",
+) -> CpimMessage:
+    """An entity that says of what type it is, octet for octet, as message/cpim; the rest as for `text_message`."""
+    model = _text_shape(sender, recipient, int(sent_at), subjects, sender_name)
+    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+
+
+def alternatives(text: str, xhtml: str, language: str = "") -> Entity:
+    """The same as plain text and with markup, the better form last (RFC 2046 section 5.1.4). xhtml: as `Content.xhtml`."""
+    texts = ((TEXT_TYPE, crlf(text).encode()), (HTML_TYPE, xhtml.encode()))
+    parts = [Entity.compose([("Content-Type", kind)], octets).raw for kind, octets in texts]
+    boundary = _boundary(b"".join(parts))
+    content = b"".join([b"--%b\r\n%b\r\n" % (boundary, part) for part in parts]) + b"--%b--\r\n" % boundary
+    headers = [("Content-Type", f"multipart/alternative; boundary={boundary.decode()}")]
+    return Entity.compose(headers + ([("Content-Language", language)] if language else []), content)
+
+
+def _boundary(octets: bytes) -> bytes:
+    """One that is not in these octets: whoever wrote them can hardly have known it, and what is left is looked for."""
+    boundary = octets
+    while boundary in octets:
+        boundary = blake2b(boundary, digest_size=12).hexdigest().encode()
+    return boundary
 
 
 def _text_shape(sender: Address, recipient: Address, sent_at: int, subjects: tuple[tuple[str, str], ...], sender_name: str) -> CpimMessage:

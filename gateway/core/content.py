@@ -1,7 +1,8 @@
 """What a MIME entity shows to a person: text, its markup, and links to what is not in the message (IMSG-20).
 
-text/plain and text/html; multiparts of them; and what names a resource elsewhere: message/external-body (RFC 4483, RFC 2017),
-text/uri-list (RFC 2483), and the file transfers and positions of RCS (RCS-10). Everything else is refused with "type-unsupported".
+text/plain and text/html; multiparts of them; what a message/cpim has inside; and what names a resource elsewhere: message/external-body
+(RFC 4483, RFC 2017), text/uri-list (RFC 2483), and the file transfers and positions of RCS (RCS-10). Everything else is refused with
+"type-unsupported".
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from .cpim import MEDIA_TYPE as CPIM
+from .cpim import CpimMessage
 from .document import child, child_text, parse_document
 from .errors import Refusal, SyntaxFault
 from .links import MOST_URL, safe_url
 from .mime import ContentType, Entity, mime_parts, split_multipart
 from .text import lf, one_line, xml_text
 
-MOST_LINKS = 32
+MOST_LINKS, MOST_DEPTH = 32, 8
 FILE_TRANSFER = "application/vnd.gsma.rcs-ft-http+xml"
 LOCATION = "application/vnd.gsma.rcspushlocation+xml"
 SHOWN = ("", "render", "inline")
@@ -87,19 +90,23 @@ def content_of(entity: Entity) -> Content:
     >>> content_of(Entity.compose([("Content-Type", "text/uri-list")], b"# a file\\r\\nhttps://example.com/a\\r\\n")).links
     (Link(url='https://example.com/a', description=''),)
     """
-    if entity.content_type.type == "multipart":
-        for _ in mime_parts(entity):
-            pass  # nothing over a bound is read any further
-    return _read(entity)
+    return _read(entity, 1)
 
 
-def _read(entity: Entity) -> Content:
+def _read(entity: Entity, depth: int) -> Content:
+    """depth: 1 for the whole. A multipart is within the bounds by itself, and so is what messages in messages add up to."""
     kind = entity.content_type
     if kind.essence == "text/plain":
         return Content(lf(entity.text()), _language(entity))
+    if depth > MOST_DEPTH:
+        raise Refusal("mime-limits")
+    if kind.essence == CPIM:
+        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1)
     if kind.type == "multipart" and kind.essence not in _PROTECTED:
         # A multipart of a kind that is not known is mixed (RFC 2046 section 5.1.3).
-        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity))
+        for _ in mime_parts(entity):
+            pass
+        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth)
         return content if content.language else Content(content.text, _language(entity), content.html, content.links)
     reader = _READERS.get(kind.essence)
     if reader is None:
@@ -111,12 +118,12 @@ def _language(entity: Entity) -> str:
     return (entity.header("Content-Language") or "").partition(",")[0].strip(" \t")
 
 
-def _alternative(parts: tuple[Entity, ...]) -> Content:
+def _alternative(parts: tuple[Entity, ...], depth: int) -> Content:
     """The same in several forms, the best one last (RFC 2046 section 5.1.4): plain text and html, where both are there, are both kept."""
     found = []
     for part in parts:
         try:
-            found.append(_shown(part))
+            found.append(_shown(part, depth))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED:
                 raise
@@ -129,14 +136,14 @@ def _alternative(parts: tuple[Entity, ...]) -> Content:
     return Content(plain.text, plain.language or rich.language, rich.html, rich.links)
 
 
-def _mixed(parts: tuple[Entity, ...]) -> Content:
+def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
     """All parts, one after the other. One that is not carried is left out if it is optional, else nothing is taken (RFC 3261 20.11)."""
     from .html import escaped
 
     found = []
     for part in parts:
         try:
-            found.append(_shown(part))
+            found.append(_shown(part, depth))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED or not _is_optional(part):
                 raise
@@ -149,8 +156,8 @@ def _mixed(parts: tuple[Entity, ...]) -> Content:
     return Content("\n".join([each.text for each in texts if each.text]), languages[0] if languages else "", html, links)
 
 
-def _shown(part: Entity) -> Content:
-    content = _read(part)
+def _shown(part: Entity, depth: int) -> Content:
+    content = _read(part, depth + 1)
     allowed = LINKED if content.links and not content.text else SHOWN
     if _disposition(part)[0] not in allowed:
         raise Refusal("type-unsupported", "a part has a Content-Disposition that is not carried; render and inline are")

@@ -7,9 +7,11 @@ import tracemalloc
 import pytest
 
 from gateway.core.address import SipAddress
-from gateway.core.canonical import address_uri, failure_message, text_message, written_at
+from gateway.core.canonical import address_uri, alternatives, entity_message, failure_message, text_message, written_at
+from gateway.core.content import Content, content_of
 from gateway.core.cpim import CpimMessage
 from gateway.core.jid import Jid
+from gateway.core.mime import Entity, mime_parts
 
 ROMEO, JULIET = SipAddress("romeo", "sip.example"), Jid("juliet", "xmpp.example")
 NOW = 1_770_110_160.75
@@ -92,3 +94,18 @@ def test_a_failure_is_a_status_in_message_cpim() -> None:
 )
 def test_when_a_message_says_that_it_was_written(line: str, instant: float | None) -> None:
     assert written_at(CpimMessage.parse(f"{line}\r\n\r\nContent-Type: text/plain\r\n\r\n".encode())) == instant
+
+
+def test_an_entity_travels_octet_for_octet() -> None:
+    entity = Entity.compose([("Content-Type", "text/html"), ("Content-Language", "sl")], b"<b>Prav.\xff</b>")
+    message = entity_message(ROMEO, JULIET, entity, 0, subjects=(("Pot", ""),), sender_name="R")
+    assert CpimMessage.parse(message.raw, strict=True).entity == entity
+    assert (message.subjects, message.first("DateTime")) == ((("Pot", ""),), "1970-01-01T00:00:00Z")
+
+
+def test_text_and_markup_are_alternatives() -> None:
+    entity = alternatives("a\nb", "<p>a<br/>b</p>", "sl")
+    assert content_of(entity) == Content("a\nb", "sl", "<p>a<br/>b</p>")
+    assert [str(part.entity.content_type) for part in mime_parts(entity)][1:] == ["text/plain; charset=utf-8", "text/html; charset=utf-8"]
+    boundary = entity.content_type.param("boundary") or ""
+    assert boundary not in "a\nb<p>a<br/>b</p>"

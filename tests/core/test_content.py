@@ -57,7 +57,7 @@ def test_html_is_markup_and_text() -> None:
 
 
 @pytest.mark.requirement("ICPIM-28", "IMSG-20")
-@pytest.mark.parametrize("kind", ["image/png", "text/calendar", "message/rfc822", "message/cpim", "multipart/signed; boundary=b1"])
+@pytest.mark.parametrize("kind", ["image/png", "text/calendar", "message/rfc822", "multipart/signed; boundary=b1"])
 def test_what_is_not_carried_is_refused(kind: str) -> None:
     assert refusal(entity(kind, f"--b1\n{PLAIN}\n--b1--\n")) == "type-unsupported"
 
@@ -104,6 +104,23 @@ def test_a_required_part_that_is_not_carried_refuses_all(disposition: str) -> No
 def test_a_part_that_is_not_to_be_shown_is_not() -> None:
     assert refusal(multipart("mixed", f"Content-Disposition: session\r\n{PLAIN}")) == "type-unsupported"
     assert content_of(multipart("mixed", f"Content-Disposition: session;handling=optional\r\n{PLAIN}", RICH)).text == "Rich text"
+
+
+CPIM = "From: <im:tomas@sip.example>\r\nTo: <im:mira@xmpp.example>\r\n\r\n"
+
+
+def test_a_message_in_a_message_is_shown() -> None:
+    wrapped = f"Content-Type: message/cpim\r\n\r\n{CPIM}{RICH}"
+    assert content_of(multipart("mixed", wrapped)).html == XHTML
+    assert content_of(entity("message/cpim", f"{CPIM}{wrapped}")).text == "Rich text"
+
+
+@pytest.mark.requirement("SEC-34")
+def test_messages_in_messages_are_bounded() -> None:
+    wrapped = PLAIN
+    for _ in range(2000):
+        wrapped = f"Content-Type: message/cpim\r\n\r\n{CPIM}{wrapped}"
+    assert refusal(Entity.parse(wrapped.encode())) == "mime-limits"
 
 
 def test_all_parts_that_are_carried_are_shown_in_order() -> None:

@@ -76,11 +76,16 @@ def text_message(
     # Subjects are never the same twice, and long names would fill the memory.
     shape = _text_shape if subjects or len(sender_name) > MOST_REMEMBERED else _known_text_shape
     model = shape(sender, recipient, int(sent_at), subjects, sender_name)
+    entity = text_entity(body, language)
+    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+
+
+def text_entity(body: str, language: str = "") -> Entity:
+    """text/plain in UTF-8, with CRLF line ends."""
     head = _language_head(language)
     text = crlf(body)
     content = text.encode()
-    entity = Entity(head.raw + content, head.headers, content, head.content_type, text)
-    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+    return Entity(head.raw + content, head.headers, content, head.content_type, text)
 
 
 def entity_message(
@@ -182,9 +187,12 @@ __all__ = [
     "TEXT_TYPE",
     "TYPING_TYPE",
     "address_uri",
+    "alternatives",
     "asking",
+    "entity_message",
     "failure_message",
     "notification_message",
+    "text_entity",
     "text_message",
     "written_at",
 ]

@@ -23,11 +23,8 @@ from .text import lf, one_line, xml_text
 MOST_LINKS, MOST_DEPTH = 32, 8
 FILE_TRANSFER = "application/vnd.gsma.rcs-ft-http+xml"
 LOCATION = "application/vnd.gsma.rcspushlocation+xml"
-SHOWN = ("", "render", "inline")
-"""The dispositions of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183)."""
-LINKED = (*SHOWN, "attachment")
-"""The dispositions of what is only named."""
-
+_SHOWN = ("", "render", "inline")
+_NAMED = ("message/external-body", "text/uri-list", FILE_TRANSFER)
 _FILE = "urn:gsma:params:xml:ns:rcs:rcs:fthttp"
 _GEO = "urn:gsma:params:xml:ns:rcs:rcs:geolocation"
 _GML = "http://www.opengis.net/gml"
@@ -110,7 +107,7 @@ def _read(entity: Entity, depth: int) -> Content:
         return content if content.language else Content(content.text, _language(entity), content.html, content.links)
     reader = _READERS.get(kind.essence)
     if reader is None:
-        raise Refusal("type-unsupported", f"{_name(kind.essence)} is not carried")
+        raise Refusal("type-unsupported", f"{_name(kind.essence)} inside is not carried" if depth > 1 else "")
     return reader(entity)
 
 
@@ -156,10 +153,18 @@ def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
     return Content("\n".join([each.text for each in texts if each.text]), languages[0] if languages else "", html, links)
 
 
+def dispositions_of(kind: ContentType | None) -> tuple[str, ...]:
+    """What the Content-Disposition of something of this type may be, "" for none.
+
+    Of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183). What is only named may be
+    an attachment too.
+    """
+    return (*_SHOWN, "attachment") if kind is not None and kind.essence in _NAMED else _SHOWN
+
+
 def _shown(part: Entity, depth: int) -> Content:
     content = _read(part, depth + 1)
-    allowed = LINKED if content.links and not content.text else SHOWN
-    if _disposition(part)[0] not in allowed:
+    if _disposition(part)[0] not in dispositions_of(part.content_type):
         raise Refusal("type-unsupported", "a part has a Content-Disposition that is not carried; render and inline are")
     return content
 

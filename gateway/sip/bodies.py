@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.core import sipfrag
-from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, asking, notification_message
+from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, alternatives, asking, notification_message, text_entity
+from gateway.core.content import Content, content_of
+from gateway.core.cpim import CpimMessage
 from gateway.core.envelope import Envelope, RequestOrigin
-from gateway.core.errors import Refusal
+from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NEGATIVE, Disposition
+from gateway.core.mime import Entity
 from gateway.core.settings import RouteRule
 from gateway.core.text import crlf, one_line
 
@@ -43,23 +46,46 @@ def bodies(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
         yield from _failure(envelope, rule, takes)
     elif essence == NOTIFICATION_TYPE:
         yield Body("imdn", CPIM_TYPE, envelope.message.raw)
-    elif essence == "text/plain":
-        yield from _text(envelope, rule, takes)
     else:
-        raise Refusal("type-unsupported")
+        yield from _shown(envelope, rule, takes)
 
 
-def _text(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
-    """message/cpim where the message says something that plain text cannot, else text/plain (ICPIM-34, IMDN-10)."""
+def _shown(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+    """With its markup where that is taken (IMSG-19), else as plain text. Nothing else goes to SIP."""
     message = envelope.message
+    if message.entity.content_type.essence == "text/plain":
+        yield from _forms("", envelope, message, rule, takes)
+        return
+    content = _content(message.entity)
+    if content.html and rule.html and takes.html is not False:
+        both = alternatives(content.body, content.xhtml, content.language)
+        yield from _forms("html", envelope, _around(message, both), rule, takes)
+    yield from _forms("", envelope, _around(message, text_entity(content.body, content.language)), rule, takes)
+
+
+def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+    """message/cpim where the message says something that its content alone cannot, else the content (ICPIM-34, IMDN-10)."""
     if may(rule.cpim, takes.cpim):
         if envelope.asked and may(rule.imdn, takes.imdn):
-            yield Body("cpim", CPIM_TYPE, asking(message, envelope.id, envelope.asked), asks=True)
+            yield Body(feature or "cpim", CPIM_TYPE, asking(message, envelope.id, envelope.asked), asks=True)
         if rule.cpim == "always" or len(message.subjects) > 1:
-            yield Body("cpim", CPIM_TYPE, message.raw)
+            yield Body(feature or "cpim", CPIM_TYPE, message.raw)
     if rule.cpim != "always":
-        text = message.entity.text()
-        yield Body("", TEXT_TYPE if text else "", crlf(text).encode())
+        kind = str(message.entity.content_type) if feature else TEXT_TYPE
+        content = message.entity.content if feature else crlf(message.entity.text()).encode()
+        yield Body(feature, kind if content else "", content)
+
+
+def _around(message: CpimMessage, entity: Entity) -> CpimMessage:
+    """The same message headers around another entity."""
+    return CpimMessage(message.raw[: -len(message.entity.raw)] + entity.raw, entity, (), None, message.fields)
+
+
+def _content(entity: Entity) -> Content:
+    try:
+        return content_of(entity)
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
 
 
 def _failure(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:

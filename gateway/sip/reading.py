@@ -5,13 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 
 from gateway.core.address import SipAddress
-from gateway.core.canonical import FAILURE_TYPE, text_message
+from gateway.core.canonical import FAILURE_TYPE, entity_message, text_message
+from gateway.core.content import content_of, dispositions_of
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
-from gateway.core.mime import Entity
+from gateway.core.mime import ContentType, Entity
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Notice, Parties
 from gateway.core.tables import Tables
@@ -25,8 +26,6 @@ from .redirect import preference
 from .threads import thread_of
 
 _CPIM_TYPE = "message/cpim"
-_SHOWN = ("render", "inline")
-"""The dispositions of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183)."""
 _MOST_REASON = 128
 
 
@@ -38,24 +37,10 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
     expires_at = _expires_at(request, now)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
-        _require_shown(request.header("content-disposition"))
+        _require_shown(request.header("content-disposition"), content_type)
     is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
-    if is_cpim:
-        message = _read_cpim(request.body)
-    elif content_type is None or content_type.essence == "text/plain":
-        subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
-        message = text_message(
-            parties.sender,
-            parties.recipient,
-            _text(request),
-            _sent_at(request, now),
-            subjects=((subject, ""),) if subject else (),
-            language=(request.content_language or "") if "content-language" in request.index else "",
-            sender_name=one_line(request.from_.display_name),
-        )
-    else:
-        raise Refusal("type-unsupported")
-    if not message.entity.text() and not any(one_line(subject) for subject, _ in message.subjects):
+    message = _read_cpim(request.body) if is_cpim else _composed(request, parties, now)
+    if not _body(message.entity) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
     message_id = _message_id(message) if is_cpim else ""
     asked = asked_by(message, message_id, parties.sender) if message_id and isinstance(parties.sender, SipAddress) else None
@@ -95,12 +80,34 @@ def report_in(request: Request) -> Report | None:
     return find_report(body_of(request))
 
 
+def _composed(request: Request, parties: Parties, now: float) -> CpimMessage:
+    """message/cpim around a body that is none: text is written anew in UTF-8, any other entity stays as it came."""
+    content_type = request.content_type
+    subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
+    subjects, name = ((subject, ""),) if subject else (), one_line(request.from_.display_name)
+    sent_at = _sent_at(request, now)
+    if content_type is None or content_type.essence == "text/plain":
+        language = (request.content_language or "") if "content-language" in request.index else ""
+        text = _text(request)
+        return text_message(parties.sender, parties.recipient, text, sent_at, subjects=subjects, language=language, sender_name=name)
+    return entity_message(parties.sender, parties.recipient, body_of(request), sent_at, subjects=subjects, sender_name=name)
+
+
 def body_of(request: Request) -> Entity:
     """The body with the MIME headers that SIP has for it in the request (CPIM-03). Raises Refusal."""
     names = ("Content-Type", "Content-Disposition", "Content-Language", "Content-Transfer-Encoding")
     headers = [(name, value) for name in names if (value := request.header(name.lower())) is not None]
     try:
         return Entity.compose(headers, request.body)
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+
+
+def _body(entity: Entity) -> str:
+    """All that is shown, as plain text."""
+    try:
+        # Nearly every message is text, and what else content_of tells of it is asked for later.
+        return entity.text() if entity.content_type.essence == "text/plain" else content_of(entity).body
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
 
@@ -116,16 +123,13 @@ def _text(request: Request) -> str:
 
 
 def _read_cpim(body: bytes) -> CpimMessage:
-    """A message/cpim body with text inside; its octets stay as they came."""
+    """A message/cpim body with something to show inside; its octets stay as they came."""
     try:
         message = CpimMessage.parse(body)
-        _require_shown(message.entity.header("Content-Disposition"))
-        if message.entity.content_type.essence != "text/plain":
-            raise Refusal("type-unsupported", f"{message.entity.content_type.essence} in message/cpim is not carried yet")
+        _require_shown(message.entity.header("Content-Disposition"), message.entity.content_type)
         for namespace, name in message.required:
             if (namespace, name) not in UNDERSTOOD:
                 raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
-        message.entity.text()
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
     return message
@@ -162,14 +166,14 @@ def stanza_id(request: Request) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _require_shown(disposition: str | None) -> None:
+def _require_shown(disposition: str | None, content_type: ContentType | None) -> None:
     """Refuses content that is not there to be shown: that is the one thing done with it here (MSG-35).
 
     Whatever `handling` says: a MESSAGE has no other purpose than its body (RFC 8591 section 7.3). disposition: the value of
     Content-Disposition, if there is one.
     """
     kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
-    if kind and kind.lower() not in _SHOWN:
+    if kind and kind.lower() not in dispositions_of(content_type):
         raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
 
 

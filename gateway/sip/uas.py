@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gateway.core.codings import CODINGS, undone
+from gateway.core.content import FILE_TRANSFER, LOCATION
 from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.imdn import NOTIFICATION_TYPE
 from gateway.core.ports import Notice, Peer, Policy
 from gateway.core.remember import remembered
 from gateway.core.settings import Settings
@@ -24,7 +27,20 @@ from .reading import is_dated, read_message, read_news, report_in
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
-ACCEPT = "text/plain, message/cpim"
+ACCEPT = ", ".join(
+    [
+        "text/plain",
+        "text/html",
+        "message/cpim",
+        NOTIFICATION_TYPE,
+        "multipart/mixed",
+        "multipart/alternative",
+        "message/external-body",
+        "text/uri-list",
+        FILE_TRANSFER,
+        LOCATION,
+    ]
+)
 """What a MESSAGE may carry now; a 415 must not name more than that (IMSG-21)."""
 _SCHEMES = ("sip", "sips", "im")
 _OF_NO_MESSAGE = frozenset(("accept", "accept-encoding", "accept-language", "alert-info", "contact", "record-route"))
@@ -93,8 +109,9 @@ class Uas:
         if not self._is_ours(request.request_uri, local):
             self._policy.reaches(request.request_uri)
         self._hops_and_extensions(request)
+        codings = self._accepted(request.from_.uri.host or "")
         return Answer(
-            200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Accept-Language", "*"), ("Supported", ""))
+            200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", codings), ("Accept-Language", "*"), ("Supported", ""))
         )
 
     def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | tuple[Notice, ...] | None:
@@ -104,12 +121,15 @@ class Uas:
         """
         self._scheme(request)
         target = request.to.uri if self._is_ours(request.request_uri, local) else request.request_uri
-        report = report_in(request)
+        codings = _codings_of(request)
+        report = report_in(request) if not codings else None
         if report is not None:
             self._acceptable(request)
             return self._news(report, peer, target)
         parties = self._policy.from_sip(peer, _sender(request.from_), target)
         self._acceptable(request)
+        if codings:
+            request = self._decoded(request, codings, parties.sender.domain)
         news = read_news(request, parties)
         return read_message(request, parties, peer.label, trace_id, now) if news is None else news
 
@@ -135,8 +155,23 @@ class Uas:
             raise Refusal("bad-syntax", "An im: URI is no route")
         if request.to.tag is not None:
             raise Refusal("no-dialog")
-        if request.body and "content-encoding" in request.index and (request.header("content-encoding") or "").lower() != "identity":
-            raise Refusal("encoding-unsupported", headers=(("Accept-Encoding", "identity"),))
+
+    def _decoded(self, request: Request, codings: str, domain: str) -> Request:
+        """The request without the coding of its body, where the route of its sender's domain says so (IMSG-21, SEC-33)."""
+        accepted = (("Accept-Encoding", self._accepted(domain)),)
+        if not self._settings.route(domain).decode:
+            raise Refusal("encoding-unsupported", headers=accepted)
+        try:
+            body = undone(request.body, codings)
+        except Refusal as refusal:
+            raise Refusal(refusal.key, refusal.detail, accepted) from None
+        except SyntaxFault as fault:
+            raise Refusal("bad-body", fault.what) from None
+        return Request(request.method, request.request_uri_text, request.lines, request.index, request.repeated, body)
+
+    def _accepted(self, domain: str) -> str:
+        """The value of Accept-Encoding towards a SIP domain."""
+        return ", ".join([*(CODINGS if self._settings.route(domain).decode else ()), "identity"])
 
     @staticmethod
     def oddities(request: Request, read: Envelope | tuple[Notice, ...]) -> Iterator[str]:
@@ -196,6 +231,14 @@ class Uas:
     def is_lasting(self, refusal: Refusal) -> bool:
         """Whether a retransmission must get this answer again because it would not come out the same a second time."""
         return self._tables.refusal(refusal.key).sip in (480, 482, 503)
+
+
+def _codings_of(request: Request) -> str:
+    """The Content-Encoding of a body; empty where it is there as it is."""
+    if not request.body or "content-encoding" not in request.index:
+        return ""
+    codings = ", ".join(request.values("content-encoding"))
+    return "" if codings.lower() == "identity" else codings
 
 
 def _sender(party: NameAddr) -> Uri:

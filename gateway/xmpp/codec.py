@@ -9,13 +9,24 @@ from xml.etree.ElementTree import Element
 
 from gateway.core import sipfrag
 from gateway.core.address import Address, SipAddress
-from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, OLD_AFTER_SECONDS, text_message, written_at
+from gateway.core.canonical import (
+    FAILURE_TYPE,
+    NOTIFICATION_TYPE,
+    OLD_AFTER_SECONDS,
+    alternatives,
+    entity_message,
+    text_message,
+    written_at,
+)
+from gateway.core.content import Content, content_of
+from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.domain import unicode_domain
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, Disposition, parse_notification
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
+from gateway.core.mime import Entity
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Notice, Parcel, Parties
 from gateway.core.remember import MOST_REMEMBERED
@@ -27,6 +38,7 @@ from gateway.core.uri import Uri, sip_uri
 from . import stanza as xml
 from .addresses import addresses
 from .parser import Oversized
+from .rich import elements_of, links_of, markup_of
 from .stream import MOST_STANZA_OCTETS
 
 _REMEMBERED = 4096
@@ -73,6 +85,8 @@ class XmppCodec:
         self._shows_copies = tables.carries("cc", "xmpp")
         self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
         self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
+        self._shows_html, self._reads_html = tables.carries("html", "xmpp"), tables.carries("html", "sip")
+        self._shows_links, self._reads_links = tables.carries("link", "xmpp"), tables.carries("link", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
@@ -84,15 +98,15 @@ class XmppCodec:
             return self._write_failure(envelope)
         if essence == NOTIFICATION_TYPE:
             return self._write_notification(envelope)
-        if essence != "text/plain":
-            raise Refusal("type-unsupported")
+        # Nearly every message is text, of which nothing else has to be known.
+        shown = None if essence == "text/plain" else _shown(entity)
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
         short = len(envelope.sender_device) + len(envelope.recipient_device) <= MOST_REMEMBERED
         find = self._ends if short else self._find_ends
         ends = find(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
-        language = self._language(entity.header("Content-Language"))
+        language = self._language(entity.header("Content-Language")) or (_tag(shown.language) if shown else "")
         lang = f" xml:lang='{language}'" if language else ""
-        content = self._content(envelope)
+        content = self._content(envelope, shown)
         octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>{content}</message>".encode()
         if len(octets) > MOST_STANZA_OCTETS:
             raise Refusal("body-too-large")
@@ -114,7 +128,7 @@ class XmppCodec:
             once=isinstance(sender, SipAddress) and not self._settings.route(sender.domain).store,
         )
 
-    def _content(self, envelope: Envelope) -> str:
+    def _content(self, envelope: Envelope, shown: Content | None) -> str:
         parts, message = [], envelope.message
         if envelope.thread:
             parts.append(f"<thread>{xml.text(xml_text(envelope.thread))}</thread>")
@@ -123,8 +137,9 @@ class XmppCodec:
                 xml.element("subject", {"xml:lang": _tag(language)}, xml.text(one_line(xml_text(subject))))
                 for subject, language in message.subjects
             ]
-        body = message.entity.text()
-        if body:
+        if shown is not None:
+            parts.append(elements_of(shown, html=self._shows_html, links=self._shows_links))
+        elif body := message.entity.text():
             parts.append(f"<body>{xml.foreign(body)}</body>")
         if envelope.sender_name and self._says_name:
             parts.append(f"<nick xmlns='{xml.NICK}'>{xml.text(envelope.sender_name)}</nick>")
@@ -206,20 +221,17 @@ class XmppCodec:
         found = xml.contents(stanza)
         bodies = [(text, each.get(xml.XML_LANG, "")) for each in found.get("body", ()) if (text := _text(each))]
         subjects = [(text, each.get(xml.XML_LANG, "")) for each in found.get("subject", ()) if (text := one_line(_text(each)))]
-        if not bodies and not subjects:
+        has_more = len(stanza) > sum(map(len, found.values()))
+        links = links_of(stanza) if has_more and self._reads_links else ()
+        if not bodies and not subjects and not links:
             return None
         chosen = _preferred(subjects, default)
         body, language = _preferred(bodies, default)
         thread = found["thread"][0] if "thread" in found else None
-        message = text_message(
-            parties.sender,
-            parties.recipient,
-            body,
-            self._sent_at(stanza, now),
-            # The chosen one first: SIP has room for one (IMSG-09).
-            subjects=tuple([(subject, _tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)]),
-            language=_tag(language or default),
-        )
+        told = Content(body, _tag(language or default), self._markup(stanza, parties) if has_more else "", links)
+        # The chosen one first: SIP has room for one (IMSG-09).
+        ordered = tuple([(subject, _tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)])
+        message = _composed(parties, told, self._sent_at(stanza, now), ordered)
         return Envelope(
             id=trace_id,
             trace_id=trace_id,
@@ -248,6 +260,12 @@ class XmppCodec:
         ends = (str(self._names.jid_of(parties.recipient)), str(self._names.jid_of(parties.sender)))
         found = [(tag, each) for tag in _NEWS for each in stanza.findall(tag)[:_MOST_NEWS]]
         return tuple([Notice((name, *ends), _NEWS[tag]) for tag, each in found if (name := each.get("id"))])
+
+    def _markup(self, stanza: Element, parties: Parties) -> str:
+        """The XHTML-IM, where the route of the recipient has html (IMSG-19)."""
+        home = parties.recipient
+        is_wanted = self._reads_html and isinstance(home, SipAddress) and self._settings.route(home.domain).html
+        return markup_of(stanza) if is_wanted else ""
 
     def _name(self, stanza: Element) -> str:
         """What the author calls himself in a `<nick/>` beside the body (IMSG-14)."""
@@ -289,6 +307,21 @@ class XmppCodec:
             return sip_uri(self._names.sip_of(jid.bare))
         except (SyntaxFault, Refusal):
             return ""
+
+
+def _shown(entity: Entity) -> Content:
+    try:
+        return content_of(entity)
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+
+
+def _composed(parties: Parties, told: Content, sent_at: float, subjects: tuple[tuple[str, str], ...]) -> CpimMessage:
+    """The canonical message: plain text, or where there is markup both."""
+    if not told.html or not told.text:
+        return text_message(parties.sender, parties.recipient, told.body, sent_at, subjects=subjects, language=told.language)
+    both = alternatives(told.body, told.xhtml, told.language)
+    return entity_message(parties.sender, parties.recipient, both, sent_at, subjects=subjects)
 
 
 def stanza_origin(stanza: Element) -> StanzaOrigin:

@@ -19,7 +19,7 @@ _TOLD = WEB | {"ftp", "geo", "im", "mailto", "sip", "sips", "tel", "xmpp"}
 """The schemes of URLs that go to SIP, in the text."""
 
 
-def written(content: Content, *, html: bool, links: bool) -> str:
+def elements_of(content: Content, *, html: bool, links: bool) -> str:
     """The elements for what is shown; nothing for nothing. The body says all of it (IMSG-18, XEP-12)."""
     parts = []
     if body := content.body:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from gateway.core.content import Content, Link
-from gateway.xmpp.rich import MOST_XHTML, links_of, markup_of, written
+from gateway.xmpp.rich import MOST_XHTML, elements_of, links_of, markup_of
 
 URL = "https://x.example/a?b=1&c=2"
 ESCAPED = URL.replace("&", "&amp;")
@@ -32,17 +32,17 @@ def message(inner: str) -> Element:
     ],
 )
 def test_links_are_told_and_out_of_band(content: Content, elements: str) -> None:
-    assert written(content, html=True, links=True) == elements
+    assert elements_of(content, html=True, links=True) == elements
 
 
 @pytest.mark.requirement("XEP-10", "IMSG-18")
 def test_markup_is_beside_the_body() -> None:
     content = Content("a", html="<p>a</p>", links=(Link(URL),))
-    shown = written(content, html=True, links=True)
+    shown = elements_of(content, html=True, links=True)
     rich = f"<body xmlns='http://www.w3.org/1999/xhtml'><p>a</p><br/><a href=\"{ESCAPED}\">{ESCAPED}</a></body>"
     assert f"<html xmlns='http://jabber.org/protocol/xhtml-im'>{rich}</html>" in shown
-    assert written(content, html=False, links=False) == f"<body>a\n{ESCAPED}</body>"
-    assert written(Content("a", html="a" * (MOST_XHTML + 1)), html=True, links=True) == "<body>a</body>"
+    assert elements_of(content, html=False, links=False) == f"<body>a\n{ESCAPED}</body>"
+    assert elements_of(Content("a", html="a" * (MOST_XHTML + 1)), html=True, links=True) == "<body>a</body>"
 
 
 @pytest.mark.requirement("XEP-12")

@@ -30,6 +30,8 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
         after["id"] = "(a new branch for each try)"
     if isinstance(came.sip, Request) and sender_name(came.sip) and tables.carries("from-name", "xmpp"):
         after.setdefault("from-name", _ONCE)
+    if before.get("link", " ").partition(" | ")[0] in after.get("body", ""):
+        after.setdefault("link", _TOLD)
     rows = [
         {"field": row.name, "in": before.get(row.name, ""), "out": after.get(row.name, ""), "rule": row.rule, "source": row.source}
         | (_decided(directory, before[row.name].partition(" | ")[0]) if row.name in _ADDRESSES and row.name in before else {})

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
+from gateway.core.content import content_of
 from gateway.core.cpim import CORE, IMDN, CpimMessage
+from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity
 from gateway.sip.headers import title
 from gateway.sip.message import Request, Response
+from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
+from gateway.xmpp.rich import OOB, XHTML_IM, links_of, markup_of
 
 from .messages import SIP, XMPP, Read
 
@@ -27,6 +31,8 @@ _EXTENSIONS = {
     ("urn:xmpp:chat-markers:0", "received"): "report",
     ("urn:xmpp:chat-markers:0", "displayed"): "report",
     (xml.DELAY, "delay"): "sent-at",
+    (XHTML_IM, "html"): "html",
+    (OOB, "x"): "link",
 }
 _CHAT_STATES = "http://jabber.org/protocol/chatstates"
 _CONTENT = ("thread", "subject", "body", "error")
@@ -58,25 +64,28 @@ def _request(request: Request | None) -> dict[str, str]:
     assert request is not None
     inner = CpimMessage.parse(request.body) if request.content_type and request.content_type.essence == "message/cpim" else None
     found = _cpim(inner) if inner else {}
-    body = "" if inner or not request.content_type else _body(Entity.compose((("Content-Type", str(request.content_type)),), request.body))
+    shown = {} if inner or not request.content_type else _shown(body_of(request))
     names = dict.fromkeys(title(name) for name, _ in request.rows if name not in _NAMED)
     named = inner.values("To") if inner else ()
-    return found | {
-        "from": request.from_.uri_text,
-        "to": _listed([request.request_uri_text, *(named if len(named) > 1 else ())]),
-        "thread": request.call_id,
-        "subject": request.header("subject") or found.get("subject", ""),
-        "language": request.header("content-language") or found.get("language", ""),
-        "cseq": request.header("cseq") or "",
-        "id": found.get("id") or request.top_via.branch or "",
-        "sent-at": request.header("date") or found.get("sent-at", ""),
-        "expires-at": request.header("expires") or "",
-        "from-name": request.from_.display_name or found.get("from-name", ""),
-        "body": body or found.get("body", ""),
-        "priority": request.header("priority") or "",
-        "require": request.header("require") or found.get("require", ""),
-        "other": _listed([*names, found.get("other", "")]),
-    }
+    return (
+        found
+        | shown
+        | {
+            "from": request.from_.uri_text,
+            "to": _listed([request.request_uri_text, *(named if len(named) > 1 else ())]),
+            "thread": request.call_id,
+            "subject": request.header("subject") or found.get("subject", ""),
+            "language": request.header("content-language") or found.get("language", ""),
+            "cseq": request.header("cseq") or "",
+            "id": found.get("id") or request.top_via.branch or "",
+            "sent-at": request.header("date") or found.get("sent-at", ""),
+            "expires-at": request.header("expires") or "",
+            "from-name": request.from_.display_name or found.get("from-name", ""),
+            "priority": request.header("priority") or "",
+            "require": request.header("require") or found.get("require", ""),
+            "other": _listed([*names, found.get("other", "")]),
+        }
+    )
 
 
 def _stanza(stanza: Element | None) -> dict[str, str]:
@@ -98,8 +107,9 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
         if (local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client")) and namespace != xml.ADDRESS:
             name = "typing" if namespace == _CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
             value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
-            found[name] = _listed([found.get(name, ""), value])
-    return found
+            if name not in ("html", "link"):
+                found[name] = _listed([found.get(name, ""), value])
+    return found | {"html": markup_of(stanza), "link": _listed(link.url for link in links_of(stanza))}
 
 
 def _addresses(stanza: Element, kind: str) -> list[str]:
@@ -126,13 +136,18 @@ def _cpim(message: CpimMessage | None) -> dict[str, str]:
         "want": message.first("Disposition-Notification", IMDN) or "",
         "routes": _listed(header.value for header in imdn if header.name in _ROUTES),
         "other": _listed(foreign),
-        "body": _body(entity),
-    }
+    } | _shown(entity)
 
 
-def _body(entity: Entity) -> str:
-    """The text, or for anything else what it is."""
-    return entity.text() if entity.content_type.type == "text" else f"({entity.content_type}, {len(entity.content)} octets)"
+def _shown(entity: Entity) -> dict[str, str]:
+    """The text, the markup and the links; for anything that shows none what it is."""
+    try:
+        if entity.content_type.essence == "text/plain":
+            return {"body": entity.text()}
+        content = content_of(entity)
+    except (Refusal, SyntaxFault):
+        return {"body": f"({entity.content_type}, {len(entity.content)} octets)"}
+    return {"body": content.text, "html": content.html, "link": _listed(link.url for link in content.links)}
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -8,11 +8,13 @@ from xml.etree.ElementTree import Element
 
 import click
 
-from gateway.core.cpim import CORE, CpimMessage
+from gateway.core.content import content_of
+from gateway.core.cpim import CORE, MEDIA_TYPE, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
 from gateway.sip.headers import title
 from gateway.sip.message import BadMessage, Request, Response
+from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
 
 from .common import REFUSED, end, file_argument, group_config_option, guarded, json_option, put_json, read_input
@@ -75,7 +77,13 @@ def _sip(message: Request | Response | None) -> dict[str, Any]:
     what = f"{message.method} {message.request_uri_text}" if isinstance(message, Request) else f"{message.status} {message.reason}"
     facts: dict[str, Any] = {"what": what, "headers": [[title(name), value.decode("utf-8", "replace")] for name, value in message.rows]}
     if message.body and message.content_type:
-        facts["body"] = _tree(Entity.compose((("Content-Type", str(message.content_type)),), message.body))
+        entity = (
+            body_of(message)
+            if isinstance(message, Request)
+            else Entity.compose((("Content-Type", str(message.content_type)),), message.body)
+        )
+        facts["body"] = _tree(entity)
+        facts |= _content(entity)
         if message.content_type.essence == "message/cpim":
             facts["cpim"] = _cpim(CpimMessage.parse(message.body))
     return facts
@@ -85,7 +93,19 @@ def _cpim(message: CpimMessage) -> dict[str, Any]:
     headers = [
         [header.name if header.namespace == CORE else f"{{{header.namespace}}}{header.name}", header.value] for header in message.headers
     ]
-    return {"what": "message/cpim", "headers": headers, "body": _tree(message.entity)}
+    return {"what": "message/cpim", "headers": headers, "body": _tree(message.entity)} | _content(message.entity)
+
+
+def _content(entity: Entity) -> dict[str, Any]:
+    """What the XMPP side would be shown of it; nothing for plain text, which shows itself, and for what is not carried."""
+    if entity.content_type.essence in ("text/plain", MEDIA_TYPE):
+        return {}
+    try:
+        content = content_of(entity)
+    except (Refusal, SyntaxFault):
+        return {}
+    links = [{"url": link.url, "description": link.description} for link in content.links]
+    return {"shows": {"text": content.text, "html": content.html, "links": links}}
 
 
 def _tree(entity: Entity) -> list[dict[str, Any]]:
@@ -114,6 +134,10 @@ def _shown_headers(facts: dict[str, Any], indent: str) -> list[str]:
     for child in facts.get("children", ()):
         place = "" if child["namespace"] in (xml.COMPONENT, "jabber:client") else f" {visible(child['namespace'])}"
         lines.append(f"{indent}<{visible(child['name'])}>{place} {shortened(child['text'])}".rstrip())
+    shows = facts.get("shows", {})
+    links = [f"{link['url']} {link['description']}".rstrip() for link in shows.get("links", ())]
+    told = [("text", shows.get("text", "")), ("html", shows.get("html", "")), *[("link", link) for link in links]]
+    lines += [f"{indent}shows {name}: {shortened(value)}" for name, value in told if value]
     return lines + [
         f"{indent}{'  ' * (part['depth'] - 1)}[{visible(part['type'])}] {part['octets']} octets" for part in facts.get("body", ())
     ]

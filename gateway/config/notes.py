@@ -48,8 +48,6 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("limits.stale_date", _always, "dates are not checked yet"),
     ("route.imdn", _is_not("never"), "receipts are not carried yet"),
     ("route.typing", _is_not("never"), "typing notices are not carried yet"),
-    ("route.html", _is(True), "HTML is not carried yet"),
-    ("route.decode", _is(True), "encoded bodies are not decoded yet"),
     ("route.assert_identity", _is(True), "no identity is asserted yet"),
     ("route.receipt_on_200", _is(True), "receipts are not carried yet"),
     ("route.sips", _is(True), "sips: is refused everywhere yet"),

@@ -79,3 +79,14 @@ def test_input_that_cannot_be_read_or_is_too_long(tmp_path: Path) -> None:
 
 def test_no_configuration_is_needed(tmp_path: Path) -> None:
     assert printed(run("inspect", VECTORS / "e1-stanza.xml", config=tmp_path / "no.toml"))
+
+
+def test_what_a_body_of_several_parts_shows_is_said() -> None:
+    parts = ["Content-Type: text/html\r\n\r\n<b>Prav</b>", "Content-Type: text/uri-list\r\n\r\nhttps://x.example/"]
+    content = "".join(f"--b\r\n{part}\r\n" for part in parts) + "--b--\r\n"
+    message = f"From: <im:a@b>\r\nTo: <im:c@d>\r\n\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{content}"
+    facts = json.loads(printed(run("inspect", "--json", stdin=message.encode())))
+    shown = {"text": "Prav", "html": "<strong>Prav</strong>", "links": [{"url": "https://x.example/", "description": ""}]}
+    assert facts["shows"] == shown
+    said = printed(run("inspect", stdin=message.encode()))
+    assert "  shows html: <strong>Prav</strong>\n  shows link: https://x.example/\n" in said

@@ -267,3 +267,15 @@ def test_what_the_gateway_would_refuse(octets: bytes, refused: dict[str, Any]) -
     assert shape["reason"]
     line = said(run("translate", stdin=octets), 1)
     assert line.startswith(f"refused: {next(iter(refused.values()))} ")
+
+
+@pytest.mark.requirement("XEP-12", "IMSG-19")
+def test_explain_says_where_a_link_and_markup_went() -> None:
+    beside = "<x xmlns='jabber:x:oob'><url>https://x.example/</url></x><html xmlns='http://jabber.org/protocol/xhtml-im'>"
+    markup = "<body xmlns='http://www.w3.org/1999/xhtml'><b>Glej</b></body></html>"
+    stanza = f"<message from='mira@xmpp.example' to='tomas@sip.example'><body>Glej</body>{beside}{markup}</message>"
+    done = json.loads(printed(run("translate", "--explain", "--json", stdin=stanza.encode())))
+    fields = {row["field"]: (row["in"], row["out"]) for row in done["fields"]}
+    assert fields["body"] == ("Glej", "Glej\r\nhttps://x.example/")
+    assert fields["link"] == ("https://x.example/", "(told in the text)")
+    assert fields["html"] == ("<strong>Glej</strong>", "")

@@ -17,6 +17,7 @@ import pytest
 from tests.bench.peerlab.sip import Received
 from tests.bridge import PASSWORD, Bridge
 from tests.conformance.exchange import LANG, STANZAS, both, error_of, from_client, refused_stanza, respond, silent, start_line
+from tests.conformance.talk import ACCEPT
 from tests.peers import wire
 from tests.peers.process import free_port
 from tests.peers.prosody import Prosody
@@ -444,7 +445,7 @@ def test_a_stranger_on_the_xmpp_side_learns_nothing(at_once: Bridge) -> None:
     ("method", "body_type", "extra", "status", "header"),
     [
         ("SUBSCRIBE", "", "Event: presence\r\n", 405, "Allow: MESSAGE, OPTIONS, CANCEL"),
-        ("MESSAGE", "image/png", "", 415, "Accept: text/plain, message/cpim"),
+        ("MESSAGE", "image/png", "", 415, f"Accept: {ACCEPT}"),
         ("MESSAGE", "text/plain", "Require: rel99, foo\r\n", 420, "Unsupported: rel99, foo"),
     ],
 )

@@ -423,7 +423,7 @@ def test_a_hole_in_errors_is_named(tmp_path: Path, row: str, said: str) -> None:
         (
             'xmpp = "type"\nto_xmpp = false',
             'xmpp = "type"\nto_xmpp = true',
-            'field[7].to_xmpp: "type" is fixed by RFC 7572 table 1 note 2 and section 5, RFC 3922 section 4.1.4',
+            'field[9].to_xmpp: "type" is fixed by RFC 7572 table 1 note 2 and section 5, RFC 3922 section 4.1.4',
         ),
         ("fixed = true", "fixed = false", "field[0].fixed: must stay true"),
         ("to_sip = true\nfixed", "fixed", "field[0].to_sip: is missing"),

@@ -32,6 +32,7 @@ from gateway.sip.uas import Uas
 from tests.bridge import Bridge, bridge
 from tests.peers.wire import Inbox
 from tests.sip.rig import (
+    ACCEPT,
     ALLOW,
     JULIET,
     SECRET,
@@ -413,7 +414,7 @@ def test_options_are_answered_like_a_message_would_be() -> None:
                 answer = await romeo.ask(it, request("OPTIONS", uri=uri, branch=f"z9hG4bK-{number}", body=b""))
                 assert status(answer) == 200
                 found = {name: header(answer, name) for name in ("Allow", "Accept", "Accept-Encoding", "Accept-Language", "Supported")}
-                assert found == {"Allow": ALLOW, "Accept": "text/plain, message/cpim", "Accept-Encoding": "identity",
+                assert found == {"Allow": ALLOW, "Accept": ACCEPT, "Accept-Encoding": "identity",
                                  "Accept-Language": "*", "Supported": ""}  # fmt: skip
             assert status(await romeo.ask(it, request("OPTIONS", uri="sip:x@nowhere.example", branch="z9hG4bK-9", body=b""))) == 404
 

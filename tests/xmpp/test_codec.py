@@ -109,7 +109,6 @@ def test_id_type_and_thread_stay_out_of_message_cpim() -> None:
     "child",
     [
         "<active xmlns='http://jabber.org/protocol/chatstates'/>",
-        "<x xmlns='jabber:x:oob'><url>http://example.org/</url></x>",
         "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p>rich</p></body></html>",
         "<body xmlns='urn:x'>other</body>",
         "<x xmlns='urn:x'><body xmlns='jabber:component:accept'>deep</body></x>",
@@ -121,7 +120,7 @@ def test_id_type_and_thread_stay_out_of_message_cpim() -> None:
         "</message></forwarded></result>",
         "<addresses xmlns='http://jabber.org/protocol/address'><address type='ofrom' jid='romeo@xmpp.example'/></addresses>",
     ],
-    ids=["state", "oob", "html", "body", "deep", "forwarded", "carbon", "archive", "addresses"],
+    ids=["state", "html", "body", "deep", "forwarded", "carbon", "archive", "addresses"],
 )
 def test_other_children_change_nothing(child: str) -> None:
     plain = read_text("<body>mine</body>")
@@ -482,8 +481,10 @@ def test_an_old_message_says_when_it_was_written(said: str, stamp: str | None) -
 @pytest.mark.requirement("ICPIM-28")
 def test_only_plain_text_becomes_a_body() -> None:
     with pytest.raises(Refusal) as caught:
-        written(message=cpim(inner="Content-Type: text/html", body=b"<p>x</p>"))
+        written(message=cpim(inner="Content-Type: text/calendar", body=b"<p>x</p>"))
     assert caught.value.key == "type-unsupported"
+    stanza = written(message=cpim(inner="Content-Type: text/html", body=b"<p>x<br>y</p>"))
+    assert [each.text for each in stanza if each.tag.endswith("body")] == ["x\ny"]
 
 
 @pytest.mark.requirement("ICPIM-29")

@@ -20,7 +20,7 @@ from .mime import Entity
 from .remember import MOST_REMEMBERED
 from .sipfrag_writer import compose_status
 from .text import crlf
-from .uri import im_uri
+from .uri import im_uri, sip_uri
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -157,14 +157,31 @@ def notification_message(
 ) -> CpimMessage:
     """What became of a message, as an IMDN (IMDN-07, E14). `sender` is whom that message was for. message_id: of the IMDN itself.
 
-    It goes to the URI in the From of the message, and by the routes that this recorded (IMDN-08).
+    It goes to the URI in the From of the message, and by the routes that this recorded (IMDN-08). Who reports is a sip: URI where he was
+    one in that message, else an im: URI.
     """
-    me = address_uri(sender)
+    me = _as_seen(sender, asked.recipient)
     to = f"<{asked.author}>" if asked.author else f"<{address_uri(recipient)}>"
     fields = [("From", f"<{me}>"), ("To", to), ("DateTime", format_rfc3339(sent_at)), ("NS", f"imdn <{IMDN}>")]
     fields += [("imdn.Message-ID", message_id), *[("imdn.IMDN-Route", route) for route in asked.routes]]
     part = (("Content-Type", NOTIFICATION_TYPE), ("Content-Disposition", "notification"))
     return compose(fields, Entity.compose(part, compose_notification(asked, disposition, me)))
+
+
+def _as_seen(address: Address, uri: str) -> str:
+    if not uri.lower().startswith("sip:"):
+        return address_uri(address)
+    return sip_uri(address if isinstance(address, SipAddress) else SipAddress(unescape_local(address.local), ascii_domain(address.domain)))
+
+
+def addressed(message: CpimMessage, author: str, recipient: str) -> CpimMessage:
+    """A message that the gateway has composed, with these URIs for the im: ones in From and To.
+
+    On the SIP side people are sip: and tel: URIs, and there is a widespread client that refuses message/cpim from any other (488).
+    """
+    first, second, rest = message.raw.split(b"\r\n", 2)
+    lines = [line[: line.rindex(b"<") + 1] + uri.encode() + b">" for line, uri in ((first, author), (second, recipient))]
+    return CpimMessage(b"\r\n".join([*lines, rest]), message.entity)
 
 
 def asking(message: CpimMessage, message_id: str, wishes: Iterable[str]) -> bytes:
@@ -187,6 +204,7 @@ __all__ = [
     "TEXT_TYPE",
     "TYPING_TYPE",
     "address_uri",
+    "addressed",
     "alternatives",
     "asking",
     "entity_message",

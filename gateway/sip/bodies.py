@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.core import sipfrag
-from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, alternatives, asking, notification_message, text_entity
+from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, addressed, alternatives, asking, notification_message, text_entity
 from gateway.core.content import Content, content_of
 from gateway.core.cpim import CpimMessage
-from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NEGATIVE, Disposition
 from gateway.core.mime import Entity
@@ -39,37 +39,43 @@ class Body:
     may_be_cut: bool = False
 
 
-def bodies(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
-    """The forms that this message may have there, best first. A form may be passed over where it is too large. Raises Refusal."""
+def bodies(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
+    """The forms that this message may have there, best first. A form may be passed over where it is too large. Raises Refusal.
+
+    uris: of author and recipient, as the SIP side has them.
+    """
     essence = envelope.message.entity.content_type.essence
     if essence == FAILURE_TYPE:
         yield from _failure(envelope, rule, takes)
     elif essence == NOTIFICATION_TYPE:
         yield Body("imdn", CPIM_TYPE, envelope.message.raw)
     else:
-        yield from _shown(envelope, rule, takes)
+        yield from _shown(envelope, rule, takes, uris)
 
 
-def _shown(envelope: Envelope, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+def _shown(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
     """With its markup where that is taken (IMSG-19), else as plain text. Nothing else goes to SIP."""
     message = envelope.message
     if message.entity.content_type.essence == "text/plain":
-        yield from _forms("", envelope, message, rule, takes)
+        yield from _forms("", envelope, message, rule, takes, uris)
         return
     content = _content(message.entity)
     if content.html and rule.html and takes.html is not False:
         both = alternatives(content.body, content.xhtml, content.language)
-        yield from _forms("html", envelope, _around(message, both), rule, takes)
-    yield from _forms("", envelope, _around(message, text_entity(content.body, content.language)), rule, takes)
+        yield from _forms("html", envelope, _around(message, both), rule, takes, uris)
+    yield from _forms("", envelope, _around(message, text_entity(content.body, content.language)), rule, takes, uris)
 
 
-def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRule, takes: Takes) -> Iterator[Body]:
+def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
     """message/cpim where the message says something that its content alone cannot, else the content (ICPIM-34, IMDN-10)."""
-    if may(rule.cpim, takes.cpim):
-        if envelope.asked and may(rule.imdn, takes.imdn):
-            yield Body(feature or "cpim", CPIM_TYPE, asking(message, envelope.id, envelope.asked), asks=True)
+    asks = bool(envelope.asked) and may(rule.imdn, takes.imdn)
+    if may(rule.cpim, takes.cpim) and (asks or rule.cpim == "always" or len(message.subjects) > 1):
+        # What came from XMPP the gateway has composed itself.
+        named = addressed(message, *uris) if isinstance(envelope.origin, StanzaOrigin) else message
+        if asks:
+            yield Body(feature or "cpim", CPIM_TYPE, asking(named, envelope.id, envelope.asked), asks=True)
         if rule.cpim == "always" or len(message.subjects) > 1:
-            yield Body(feature or "cpim", CPIM_TYPE, message.raw)
+            yield Body(feature or "cpim", CPIM_TYPE, named.raw)
     if rule.cpim != "always":
         kind = str(message.entity.content_type) if feature else TEXT_TYPE
         content = message.entity.content if feature else crlf(message.entity.text()).encode()

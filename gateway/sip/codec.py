@@ -75,14 +75,15 @@ def _via(transport: str, sent_by: str, branch: str) -> bytes:
 class _Ends:
     """What all messages between the same two ends have in common.
 
-    author, target: the URIs of From, and of Request-URI and To. from_, to: the header values, without a tag. home: the recipient; name:
-    his address in normal form.
+    author, target: the URIs of From, and of Request-URI and To. from_, to: the header values, without a tag. people: the two without
+    their devices. home: the recipient; name: his address in normal form.
     """
 
     author: str
     target: str
     from_: str
     to: str
+    people: tuple[str, str]
     rule: RouteRule
     home: SipAddress
     name: str
@@ -163,7 +164,7 @@ class SipCodec:
         """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        forms = list(bodies(envelope, ends.rule, self._takes(ends.home)))
+        forms = list(bodies(envelope, ends.rule, self._takes(ends.home), ends.people))
         for form in forms:
             extra = tuple(self._extra(envelope, form))
             content = len(form.octets) + sum(len(value) for _, value in extra)
@@ -235,7 +236,8 @@ class SipCodec:
         if _is_failure(envelope):
             # A report comes from the gateway's own name, never from whom it is about, and goes to the address alone of whom the From named:
             # what else stood in that URI would send it elsewhere, or be another request (FRAG-40; RFC 3261 section 19.1.5).
-            return self._made_ends(f"sip:{self._settings.name}", *self._addressee(envelope))
+            gateway = f"sip:{self._settings.name}"
+            return self._made_ends(gateway, gateway, *self._addressee(envelope))
         home = self._names.sip_of(envelope.recipient)
         if self._spellings and isinstance(envelope.sender, Jid):
             user = self._spellings.spelling(home, envelope.sender)
@@ -251,12 +253,14 @@ class SipCodec:
 
     def _find_ends(self, sender: Address, sender_device: str, home: SipAddress, device: str) -> _Ends:
         gr = self._settings.route(home.domain).gr
-        return self._made_ends(sip_uri(self._names.sip_of(sender), sender_device if gr else ""), home, device if gr else "")
+        person = self._names.sip_of(sender)
+        return self._made_ends(sip_uri(person), sip_uri(person, sender_device if gr else ""), home, device if gr else "")
 
-    def _made_ends(self, author: str, home: SipAddress, device: str) -> _Ends:
+    def _made_ends(self, person: str, author: str, home: SipAddress, device: str) -> _Ends:
         target, rule = self._numbers.written(home, device), self._settings.route(home.domain)
         from_, to, gate = writer.name_addr("", author), writer.name_addr("", target), gate_of(rule, home.domain)
-        return _Ends(author, target, from_, to, rule, home, str(home.normal), gate, transport_of(Uri.parse(gate), self.sent_by))
+        people, transport = (person, self._numbers.written(home)), transport_of(Uri.parse(gate), self.sent_by)
+        return _Ends(author, target, from_, to, people, rule, home, str(home.normal), gate, transport)
 
     def _call_id(self, envelope: Envelope) -> str:
         """One that brings the thread back with each reply, where the thread has room in it (IMSG-10)."""

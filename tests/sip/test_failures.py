@@ -137,7 +137,7 @@ def test_the_worked_example_of_a_report_is_written_octet_for_octet(form: str, fi
 
 
 def forms(form: str, takes: Takes, asked: Asked | None = None) -> list[str]:
-    return [each.feature or each.type for each in bodies(failed(asked), RouteRule("*", failure_report=form), takes)]
+    return [each.feature or each.type for each in bodies(failed(asked), RouteRule("*", failure_report=form), takes, ("", ""))]
 
 
 @pytest.mark.requirement("FRAG-40", "NOTE-09")

@@ -49,6 +49,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
 """The statuses that may come with Retry-After (RFC 3261 section 20.33)."""
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
+_CORRECTION = "{urn:xmpp:message-correct:0}replace"
 _ASKS = {POSITIVE: f"{{{xml.RECEIPTS}}}request", DISPLAY: f"{{{xml.MARKERS}}}markable"}
 _REQUESTS = {POSITIVE: f"<request xmlns='{xml.RECEIPTS}'/>", DISPLAY: f"<markable xmlns='{xml.MARKERS}'/>"}
 _NEWS = {f"{{{xml.RECEIPTS}}}received": Disposition.DELIVERED, f"{{{xml.MARKERS}}}displayed": Disposition.DISPLAYED}
@@ -227,6 +228,9 @@ class XmppCodec:
             return None
         chosen = _preferred(subjects, default)
         body, language = _preferred(bodies, default)
+        if body and has_more and stanza.find(_CORRECTION) is not None:
+            # SIP cannot take back what was said; as people write it by hand.
+            body = f"* {body}"
         thread = found["thread"][0] if "thread" in found else None
         told = Content(body, _tag(language or default), self._markup(stanza, parties) if has_more else "", links)
         # The chosen one first: SIP has room for one (IMSG-09).

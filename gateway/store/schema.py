@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-VERSION = 1
+VERSION = 2
 """Layout version. A store with a higher one is refused (REL-30); one with a lower one gets the steps in between, in one transaction."""
 
 metadata = MetaData()
@@ -52,7 +52,7 @@ recollection = Table(
     Column("until", Float, nullable=False),
     Column("facts", Text, nullable=False),
 )
-"""What late answers need. The many short-lived "request" rows have no index: a digest map in memory finds them."""
+"""What late answers need. The many short-lived "request" rows (BRIEF) have no index: a digest map in memory finds them."""
 
 Index(
     "recollection_key",
@@ -60,6 +60,15 @@ Index(
     sqlite_where=recollection.c.kind != "request",
     postgresql_where=recollection.c.kind != "request",
 )
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", Float, nullable=False, index=True),
+    Column("facts", Text, nullable=False),
+)
+"""What a message that asked to be told needs for days (LASTING): one row for each key, the newest. Since version 2."""
 
 setting = Table(
     "setting",

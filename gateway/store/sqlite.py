@@ -27,12 +27,13 @@ from sqlalchemy.pool import NullPool
 from gateway.core.errors import StoreFault
 from gateway.core.ports import BRIEF, LASTING, Acceptance, Entry, Recollection, Settlement
 
-from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, recollection, setting
+from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, receipt, recollection, setting
 
 _BLOCK = 64
 _SWEEP_ROWS = 200
 """So few that a commit behind them hardly waits: 2 ms where 1000 take 10 to 40."""
 _WAL_PAGES = 4000
+_MOST_RECEIPTS = 1_000_000
 _SIGN = 1 << 63
 _DAMAGED = b""
 _IDLE_SWEEPS = 2
@@ -87,8 +88,13 @@ class SqliteStore:
             metadata.create_all(self._connection)
             fresh = {"version": str(VERSION), "secret": secrets.token_hex(32)}
             run(insert(setting), [{"name": name, "value": value} for name, value in fresh.items()])
-        if int(self._setting("version")) > VERSION:
+        version = int(self._setting("version"))
+        if version > VERSION:
             raise StoreFault(f"{self.file}: made by a newer version of this program")
+        if version < VERSION:
+            # All steps so far have added tables.
+            metadata.create_all(self._connection)
+            run(update(setting).where(setting.c.name == "version").values(value=str(VERSION)))
         self.secret = bytes.fromhex(self._setting("secret"))
 
     def _take_up(self) -> None:
@@ -96,6 +102,7 @@ class SqliteStore:
         last = self._read(select(journal.c.id, journal.c.next_number).order_by(journal.c.id.desc()).limit(1))
         self._last_commit, self.next_number = (int(value) for value in (last[0] if last else (0, 1)))
         self._next_row = int(self._read(select(func.max(recollection.c.id)))[0][0] or 0) + 1
+        self._receipts = int(self._read(select(func.count()).select_from(receipt))[0][0])
 
     def _setting(self, name: str) -> str:
         return str(self._connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one())
@@ -175,14 +182,17 @@ class SqliteStore:
             self._connection.execute(_POSTPONE, rows)
 
     def _remember(self, fresh: Sequence[Recollection]) -> dict[int, int]:
-        first = self._next_row
-        self._next_row += len(fresh)
+        lasting = [(_signed(one.key), one.until, one.facts) for one in fresh if one.kind == LASTING]
+        self._receipts += len(lasting)
+        self._insert(receipt, ("key", "until", "facts"), lasting)
+        others, first = [one for one in fresh if one.kind != LASTING] if lasting else fresh, self._next_row
+        self._next_row += len(others)
         self._insert(
             recollection,
             ("id", "kind", "key", "until", "facts"),
-            [(row, one.kind, _signed(one.key), one.until, one.facts) for row, one in enumerate(fresh, first)],
+            [(row, one.kind, _signed(one.key), one.until, one.facts) for row, one in enumerate(others, first)],
         )
-        return {one.key: row for row, one in enumerate(fresh, first) if one.kind == BRIEF}
+        return {one.key: row for row, one in enumerate(others, first) if one.kind == BRIEF}
 
     def _insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         for at in range(0, len(rows), _BLOCK):
@@ -206,11 +216,23 @@ class SqliteStore:
         with self._transaction():
             gone = self._connection.execute(delete(journal).where(journal.c.id.in_(old))).rowcount
             gone_too = self._connection.execute(delete(recollection).where(recollection.c.id.in_(past))).rowcount
+            forgotten = self._forget_receipts(now)
         self._sweeps_since_commit += 1
         if self._sweeps_since_commit == _IDLE_SWEEPS:
             # The log still holds the text of what was delivered; while it is written to, it is overwritten soon (SEC-47).
             self._driver.execute("pragma wal_checkpoint(truncate)").fetchall()
-        return max(gone, gone_too) >= _SWEEP_ROWS
+        return max(gone, gone_too, forgotten) >= _SWEEP_ROWS
+
+    def _forget_receipts(self, now: float) -> int:
+        """Those that have aged out, and the oldest where there are too many."""
+        if self._receipts > _MOST_RECEIPTS:
+            # What was written anew has been counted twice.
+            self._receipts = int(self._connection.execute(select(func.count()).select_from(receipt)).scalar_one())
+        oldest = select(receipt.c.key).order_by(receipt.c.until).limit(_SWEEP_ROWS)
+        past = oldest if self._receipts > _MOST_RECEIPTS else oldest.where(receipt.c.until < now)
+        gone = self._connection.execute(delete(receipt).where(receipt.c.key.in_(past))).rowcount
+        self._receipts -= gone
+        return gone
 
     # -- reading -------------------------------------------------------------------------------------------------------
     def entries(self) -> list[Entry]:
@@ -252,11 +274,10 @@ class SqliteStore:
         return [(key % (1 << 64), facts) for key, facts in rows]
 
     def recall(self, key: int, row: int, now: float) -> str:
-        """The facts of the BRIEF recollection in this row, or of the newest LASTING one of this key; empty when there is none."""
-        column = recollection.c
-        kind = column.kind == BRIEF if row else column.kind == LASTING
-        query = select(column.facts).where(kind, column.key == _signed(key), column.until >= now)
-        rows = self._read((query.where(column.id == row) if row else query).order_by(column.id.desc()).limit(1))
+        """The facts of the BRIEF recollection in this row, or of the LASTING one of this key; empty when there is none."""
+        place = recollection if row else receipt
+        query = select(place.c.facts).where(place.c.key == _signed(key), place.c.until >= now)
+        rows = self._read(query.where(recollection.c.id == row) if row else query)
         return str(rows[0][0]) if rows else ""
 
     def _read(self, query: Select[Any]) -> Sequence[Any]:
@@ -286,7 +307,8 @@ def _sync_folder(folder: Path) -> None:
 
 @lru_cache(maxsize=4 * _BLOCK)
 def _insert_sql(table: Table, columns: tuple[str, ...], rows: int) -> str:
-    one = str(insert(table).compile(dialect=sqlite.dialect(), column_keys=columns))
+    statement = insert(table).prefix_with("OR REPLACE") if table is receipt else insert(table)
+    one = str(statement.compile(dialect=sqlite.dialect(), column_keys=columns))
     head, values, places = one.rpartition("(")
     return f"{head}{', '.join([values + places] * rows)}"
 

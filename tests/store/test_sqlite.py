@@ -125,14 +125,52 @@ def test_a_recollection_is_found_by_its_key_until_its_time(store: SqliteStore) -
     assert store.recall(high, rows[high], NOW) == ""
 
 
+@pytest.mark.requirement("IMDN-31")
 def test_of_long_lived_recollections_the_newest_counts(store: SqliteStore) -> None:
-    for facts in ("Romeo", "ROMEO"):
-        commit(
-            store,
-            Acceptance(2 if facts == "ROMEO" else 1, "l", b"r", NOW, NOW, recollections=(Recollection("receipt", 3, NOW + 10, facts),)),
-        )
-    assert store.recall(3, 0, NOW) == "ROMEO"
-    assert store.recall(4, 0, NOW) == store.recall(3, 0, NOW + 11) == ""
+    high = 2**64 - 3
+    for seq, facts in enumerate(("Romeo", "ROMEO"), 1):
+        commit(store, Acceptance(seq, "l", b"r", NOW, NOW, recollections=(Recollection("receipt", high, NOW + 10, facts),)))
+    store = again(store)
+    assert store.recall(high, 0, NOW + 10) == "ROMEO"
+    assert store.recall(4, 0, NOW) == store.recall(high, 0, NOW + 11) == ""
+
+
+def test_a_receipt_is_found_without_looking_at_the_others(store: SqliteStore) -> None:
+    store.close()
+    for query in ("select facts from receipt where key = 1 and until >= 1.0", "select key from receipt order by until limit 200"):
+        [(*_, plan)] = by_hand(store.file, f"explain query plan {query}")
+        assert str(plan).startswith(("SEARCH receipt USING", "SCAN receipt USING COVERING INDEX"))
+
+
+def test_receipts_that_are_old_or_too_many_are_forgotten(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remember(*keys: int) -> None:
+        memory = tuple(Recollection("receipt", key, NOW + key, f"{key}") for key in keys)
+        commit(store, Acceptance(store.next_number, "l", b"r", NOW, NOW, recollections=memory), settled=(store.next_number,))
+
+    remember(*range(1, 6))
+    store.sweep(NOW + 2.5, NOW)
+    assert [store.recall(key, 0, NOW) for key in range(1, 6)] == ["", "", "3", "4", "5"]
+    monkeypatch.setattr("gateway.store.sqlite._MOST_RECEIPTS", 3)
+    remember(3, 4, 5)
+    store.sweep(NOW, NOW)
+    assert [store.recall(key, 0, NOW) for key in range(3, 6)] == ["3", "4", "5"]
+    monkeypatch.setattr("gateway.store.sqlite._SWEEP_ROWS", 1)
+    remember(6)
+    store.sweep(NOW, NOW)
+    assert [store.recall(key, 0, NOW) for key in range(3, 7)] == ["", "4", "5", "6"]
+
+
+def test_a_store_of_the_version_before_is_taken_up(store: SqliteStore) -> None:
+    commit(store, acceptance(1))
+    store.close()
+    by_hand(store.file, "drop table receipt")
+    by_hand(store.file, "update setting set value = '1' where name = 'version'")
+    store = SqliteStore(store.file)
+    commit(store, Acceptance(2, "l", b"r", NOW, NOW, recollections=(Recollection("receipt", 7, NOW, "facts"),)))
+    assert [entry.seq for entry in store.entries()] == [1, 2]
+    assert store.recall(7, 0, NOW) == "facts"
+    store.close()
+    assert by_hand(store.file, "select value from setting where name = 'version'") == [(str(VERSION),)]
 
 
 def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore) -> None:
@@ -211,7 +249,7 @@ def test_making_the_tables_is_one_transaction(file: Path) -> None:
     steps = 0
     while not after(steps):
         tables = by_hand(file, "select name from sqlite_master where type = 'table'")
-        assert tables == [] or len(tables) == 4
+        assert tables == [] or len(tables) == 5
         with closing(SqliteStore(file)) as store:
             commit(store, acceptance(1))
         for each in file.parent.iterdir():

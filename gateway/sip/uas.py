@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gateway.core.canonical import FAILURE_TYPE
 from gateway.core.codings import CODINGS, undone
 from gateway.core.content import FILE_TRANSFER, LOCATION
 from gateway.core.digest import digest
@@ -33,6 +34,7 @@ ACCEPT = ", ".join(
         "text/html",
         "message/cpim",
         NOTIFICATION_TYPE,
+        FAILURE_TYPE,
         "multipart/mixed",
         "multipart/alternative",
         "message/external-body",

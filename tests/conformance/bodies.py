@@ -1,4 +1,4 @@
-"""A body of every type that a MESSAGE to the gateway may carry, which shows "said" (or notifies of nothing)."""
+"""A body of every type that a MESSAGE to the gateway may carry, which shows "said"."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ RICH = "Content-Type: text/html\r\n\r\n<p>said <b>so</b></p>"
 CPIM = b"From: <im:romeo@stoxgate.test>\r\nTo: <im:juliet@xmpp.test>\r\n\r\nContent-Type: text/plain\r\n\r\nsaid"
 EXTERNAL = f'message/external-body; access-type=URL; URL="{URL}"; expiration="Fri, 10 Oct 2030 00:00:00 GMT"'
 _NOTIFIED = "<message-id>none</message-id><display-notification><status/></display-notification>"
-NOTIFICATION = f"<imdn xmlns='urn:ietf:params:xml:ns:imdn'>{_NOTIFIED}</imdn>".encode()
+NEWS = {
+    "message/imdn+xml": f"<imdn xmlns='urn:ietf:params:xml:ns:imdn'>{_NOTIFIED}</imdn>".encode(),
+    "message/sipfrag": b"SIP/2.0 404 Not Found\r\nTo: <sip:nobody@stoxgate.test>\r\nCall-ID: none\r\nCSeq: 1 MESSAGE\r\n",
+}
+"""What says something of a message that nobody has sent, by its type."""
 SAMPLES = {
     "text/plain": ("text/plain", b"said"),
     "text/html": ("text/html", b"<p>said</p>"),
@@ -51,4 +55,4 @@ SAMPLES = {
     FILE_TRANSFER: (FILE_TRANSFER, file_transfer()),
     LOCATION: (LOCATION, location()),
 }
-"""Type -> (Content-Type, body). message/imdn+xml shows nothing."""
+"""Type -> (Content-Type, body). What shows nothing is in NEWS."""

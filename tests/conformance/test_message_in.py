@@ -16,7 +16,7 @@ from gateway.core.dates import format_sip_date
 from gateway.sip.message import BadMessage, parse
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
-from tests.conformance.bodies import NOTIFICATION, SAMPLES
+from tests.conformance.bodies import NEWS, SAMPLES
 from tests.conformance.exchange import DELAY, LANG
 from tests.conformance.talk import Talk, conversation, counted, rows, status_of
 
@@ -229,11 +229,12 @@ async def test_an_unknown_type_or_encoding_is_refused_with_what_is_known(it: Tal
     answer = await it.asks(it.request(content_type="image/png"))
     assert status_of(answer) == 415
     accepted = {each.strip() for each in ",".join(rows(answer, "Accept")).split(",")}
-    assert accepted == {*SAMPLES, "message/imdn+xml"}
+    assert accepted == {*SAMPLES, *NEWS}
     for content_type, body in SAMPLES.values():
         assert status_of(await it.asks(it.request(content_type=content_type, body=body))) == 202
         assert "said" in await it.hears()
-    assert status_of(await it.asks(it.request(content_type="message/imdn+xml", body=NOTIFICATION))) == 202
+    for content_type, body in NEWS.items():
+        assert status_of(await it.asks(it.request(content_type=content_type, body=body))) == 202
     answer = await it.asks(it.request(extra="Content-Encoding: gzip\r\n"))
     assert (status_of(answer), rows(answer, "Accept-Encoding")) == (415, ["identity"])
     await it.hears_nothing()

@@ -76,7 +76,9 @@ class Content:
         """All of it with markup; empty where there is none."""
         if not self.html or not self.links:
             return self.html
-        return "<br/>".join([self.html, *[_anchor(link) for link in self.links]])
+        from .html import below
+
+        return below([self.html, *[_anchor(link) for link in self.links]])
 
 
 def content_of(entity: Entity) -> Content:
@@ -135,7 +137,7 @@ def _alternative(parts: tuple[Entity, ...], depth: int) -> Content:
 
 def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
     """All parts, one after the other. One that is not carried is left out if it is optional, else nothing is taken (RFC 3261 20.11)."""
-    from .html import escaped
+    from .html import below, escaped
 
     found = []
     for part in parts:
@@ -148,7 +150,7 @@ def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
     if len(links) > MOST_LINKS:
         raise Refusal("mime-limits")
     texts = [each for each in found if each.text or each.html]
-    html = "<br/>".join([each.html or escaped(each.text) for each in texts]) if any(each.html for each in texts) else ""
+    html = below(each.html or escaped(each.text) for each in texts) if any(each.html for each in texts) else ""
     languages = [each.language for each in found if each.language]
     return Content("\n".join([each.text for each in texts if each.text]), languages[0] if languages else "", html, links)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from xml.etree.ElementTree import Element
@@ -37,6 +38,8 @@ _VOID = ("br", "img")
 _ALIASES = {"b": "strong", "i": "em"}
 _LISTS = ("ol", "ul")
 _SAFE_BLOCKS = frozenset(["blockquote", "li", "ol", "p", "ul"])
+_BLOCK_BEGINNINGS = tuple(f"<{name}{rest}" for name in _SAFE_BLOCKS for rest in "> ")
+_BLOCK_ENDS = tuple(f"</{name}>" for name in _SAFE_BLOCKS)
 _BLOCK_NAMES = (
     "address article aside body caption center dd details dialog dir div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 "
     "head header hr html legend main menu nav optgroup option pre search section summary table tbody tfoot thead tr"
@@ -111,6 +114,19 @@ def clean_xhtml(body: Element) -> str:
 def escaped(text: str) -> str:
     """Plain text as XHTML content; its lines are kept."""
     return escape(xml_text(lf(text)), quote=False).replace("\n", "<br/>")
+
+
+def below(parts: Iterable[str]) -> str:
+    """Pieces of XHTML content, each below the one before; a block that begins or ends there has its own line by itself.
+
+    >>> below(["a", "b", "<p>c</p>", "d"])
+    'a<br/>b<p>c</p>d'
+    """
+    whole = ""
+    for part in parts:
+        ends_line = not whole or whole.endswith(_BLOCK_ENDS) or part.startswith(_BLOCK_BEGINNINGS)
+        whole += part if ends_line else f"<br/>{part}"
+    return whole
 
 
 def attribute(value: str) -> str:

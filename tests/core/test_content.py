@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.core.content import MOST_LINKS, Content, Link, content_of
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
@@ -125,7 +127,7 @@ def test_messages_in_messages_are_bounded() -> None:
 
 def test_all_parts_that_are_carried_are_shown_in_order() -> None:
     nested = multipart("alternative", PLAIN.replace("Plain", "Other"), RICH).raw.decode().replace("b1", "b2")
-    assert content_of(multipart("mixed", PLAIN, nested)) == Content("Plain.\nOther.", "", f"Plain.<br/>{XHTML}")
+    assert content_of(multipart("mixed", PLAIN, nested)) == Content("Plain.\nOther.", "", f"Plain.{XHTML}")
     assert content_of(multipart("parallel", PLAIN, PLAIN, Content_Language="en")) == Content("Plain.\nPlain.", "en")
 
 
@@ -182,7 +184,7 @@ def test_text_and_link_in_one_message() -> None:
     mixed = content_of(multipart("mixed", "Content-Type: text/plain; charset=us-ascii\r\n\r\nThe announcement follows:", there))
     assert mixed.body == "The announcement follows:\nhttp://www.example.com/the-indirect-content"
     rich = content_of(multipart("mixed", RICH, there))
-    assert rich.xhtml == f'{XHTML}<br/><a href="http://www.example.com/the-indirect-content">text/html</a>'
+    assert rich.xhtml == f'{XHTML}<a href="http://www.example.com/the-indirect-content">text/html</a>'
 
 
 # -- RCS ----------------------------------------------------------------------------------------------------------------
@@ -257,3 +259,25 @@ def test_cost_is_linear() -> None:
 def test_broken_entities_raise_what_they_may(octets: bytes) -> None:
     with suppress(GatewayError):
         content_of(Entity.parse(octets))
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 8), st.binary(max_size=6)), min_size=1, max_size=4)
+WHOLE = [
+    multipart(
+        "mixed", PLAIN, RICH, f"Content-Type: {WHERE}\r\n\r\n{crlf(PHANTOM)}", "Content-Type: text/uri-list\r\n\r\nhttp://x.example/"
+    ).raw,
+    multipart("alternative", PLAIN, f"Content-Type: message/cpim\r\n\r\n{CPIM}{RICH}").raw,
+    entity("application/vnd.gsma.rcs-ft-http+xml", FILE).raw,
+    entity("application/vnd.gsma.rcspushlocation+xml", PLACE).raw,
+]
+
+
+@given(st.sampled_from(WHOLE), CHANGES)
+@settings(deadline=None, max_examples=300)
+def test_whatever_comes_only_what_is_announced_is_raised(octets: bytes, changes: list[tuple[int, int, bytes]]) -> None:
+    for at, cut, put in changes:
+        octets = octets[:at] + put + octets[at + cut :]
+    with suppress(GatewayError):
+        shown = content_of(Entity.parse(octets))
+        assert all(link.url.startswith(("http://", "https://")) and link.url.isprintable() for link in shown.links)
+        assert "\r" not in shown.text

@@ -39,7 +39,7 @@ def test_links_are_told_and_out_of_band(content: Content, elements: str) -> None
 def test_markup_is_beside_the_body() -> None:
     content = Content("a", html="<p>a</p>", links=(Link(URL),))
     shown = elements_of(content, html=True, links=True)
-    rich = f"<body xmlns='http://www.w3.org/1999/xhtml'><p>a</p><br/><a href=\"{ESCAPED}\">{ESCAPED}</a></body>"
+    rich = f"<body xmlns='http://www.w3.org/1999/xhtml'><p>a</p><a href=\"{ESCAPED}\">{ESCAPED}</a></body>"
     assert f"<html xmlns='http://jabber.org/protocol/xhtml-im'>{rich}</html>" in shown
     assert elements_of(content, html=False, links=False) == f"<body>a\n{ESCAPED}</body>"
     assert elements_of(Content("a", html="a" * (MOST_XHTML + 1)), html=True, links=True) == "<body>a</body>"

@@ -24,8 +24,10 @@ from gateway.core.markup import End, Start, Text, tokens
         ("<title>a</titles>b", [Start("title", {})]),
         ("&lt;b&gt; &#65;&#x42;&copy", [Text("<b> AB©")]),
         ("&#99999999999999999999;&#x0;", [Text("\ufffd\ufffd")]),
+        ("&#" + "9" * 5000 + "<a href='&#" + "9" * 5000 + ";'>", [Text("\ufffd"), Start("a", {"href": "\ufffd"})]),
         ("a\r\nb\rc", [Text("a\nb\nc")]),
     ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
 def test_what_stands_in_markup(markup: str, found: list[object]) -> None:
     assert list(tokens(markup)) == found

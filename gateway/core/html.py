@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
@@ -182,6 +183,7 @@ class _Writer:
         self._xhtml: list[str] = []
         self._plain = _Plain()
         self._stack: list[_Open] = []
+        self._is_open = Counter[str]()
         self._in_line = self._break_due = False
         self._pre, self._pre_begins = 0, False
         self._first_image = ""
@@ -280,6 +282,7 @@ class _Writer:
         self._elements += 1
         safe = _safe_attributes(name, attributes)
         self._xhtml.append(f"<{name}{_written(safe)}>")
+        self._is_open[name] += 1
         self._stack.append(_Open(name, safe.get("href", ""), len(self._plain.pieces)))
 
     def _close_item(self) -> bool:
@@ -294,12 +297,13 @@ class _Writer:
 
     def _close(self, name: str) -> None:
         """End an element, and what is open in it; nothing where it is not open."""
-        if any(each.name == name for each in self._stack):
+        if self._is_open[name]:
             while self._pop() != name:
                 pass
 
     def _pop(self) -> str:
         element = self._stack.pop()
+        self._is_open[element.name] -= 1
         self._xhtml.append(f"</{element.name}>")
         if element.href:
             self._tell_link(element)

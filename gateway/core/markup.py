@@ -82,7 +82,8 @@ def _tag(markup: str, begin: int) -> tuple[Start | End | None, int]:
     is_end = markup.startswith("/", begin + 1)
     name = _NAME.match(markup, begin + 1 + is_end)
     if name:
-        attributes, at = _attributes(markup, name.end())
+        at = name.end()
+        attributes, at = ({}, at + 1) if markup.startswith(">", at) else _attributes(markup, at)
         if at < 0:
             return None, len(markup)
         return (End(_lower(name[0])) if is_end else Start(_lower(name[0]), attributes)), at

@@ -203,7 +203,7 @@ def test_a_route_can_ask_for_message_cpim(wrapping: Bridge) -> None:
     )
     assert request.header("Content-Type") == "message/cpim"
     assert request.body.decode() == (
-        f"From: <im:u0@xmpp.test>\r\nTo: <im:o%27malley@stoxgate.test>\r\nDateTime: {OLD}\r\nSubject: Noon\r\nSubject:;lang=fr Midi\r\n"
+        f"From: <sip:u0@xmpp.test>\r\nTo: <sip:o'malley@stoxgate.test>\r\nDateTime: {OLD}\r\nSubject: Noon\r\nSubject:;lang=fr Midi\r\n"
         "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Language: en\r\n\r\nfür\r\nuns"
     )
 

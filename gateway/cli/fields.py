@@ -31,6 +31,7 @@ _EXTENSIONS = {
     ("urn:xmpp:chat-markers:0", "received"): "report",
     ("urn:xmpp:chat-markers:0", "displayed"): "report",
     (xml.DELAY, "delay"): "sent-at",
+    ("http://jabber.org/protocol/amp", "amp"): "expires-at",
     (XHTML_IM, "html"): "html",
     (OOB, "x"): "link",
 }

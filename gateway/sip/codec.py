@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import blake2b
+from math import ceil
 from typing import Protocol
 
 from gateway.core.address import Address, SipAddress
@@ -33,7 +34,7 @@ MOST_REQUEST_OCTETS = 1300
 PLACE_OF_BRANCH = "z9hG4bK" + "0" * 16
 """Stands in a translated request where each try puts its own branch, which is as long."""
 _REMEMBERED = 4096
-_MOST_CSEQ = 2**31
+_MOST_CSEQ, _MOST_EXPIRES = 2**31, 2**32 - 1
 _MOST_TARGET = 256
 
 
@@ -110,6 +111,7 @@ class SipCodec:
     ) -> None:
         self._names, self._settings, self._numbers = names, settings, tables.numbers
         self._secret, self.sent_by, self._spellings, self._takes = secret, sent_by, spellings, takes
+        self._says_expiry = tables.carries("expires-at", "sip")
         self._says_date = tables.carries("sent-at", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
@@ -275,7 +277,13 @@ class SipCodec:
     def _extra(self, envelope: Envelope, form: Body) -> Iterable[tuple[str, str]]:
         message = envelope.message
         written = written_at(message)
-        if self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS:
+        is_old = self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS
+        if envelope.expires_at is not None and self._says_expiry:
+            # It counts from the Date, so there is one (MSG-50).
+            since = written if is_old and written is not None else envelope.received_at
+            yield "Date", format_sip_date(since)
+            yield "Expires", str(min(max(ceil(envelope.expires_at - int(since)), 0), _MOST_EXPIRES))
+        elif is_old and written is not None:
             yield "Date", format_sip_date(written)
         if subject := next((text for text, _ in message.subjects), ""):
             yield "Subject", one_line(subject)

@@ -49,6 +49,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _MAY_PASS = frozenset((404, 413, 480, 486, 500, 503, 600, 603))
 """The statuses that may come with Retry-After (RFC 3261 section 20.33)."""
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
+_AMP = "{http://jabber.org/protocol/amp}"
 _CORRECTION = "{urn:xmpp:message-correct:0}replace"
 _ASKS = {POSITIVE: f"{{{xml.RECEIPTS}}}request", DISPLAY: f"{{{xml.MARKERS}}}markable"}
 _REQUESTS = {POSITIVE: f"<request xmlns='{xml.RECEIPTS}'/>", DISPLAY: f"<markable xmlns='{xml.MARKERS}'/>"}
@@ -85,6 +86,7 @@ class XmppCodec:
         self._settings = settings
         self._shows_copies = tables.carries("cc", "xmpp")
         self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
+        self._reads_expiry = tables.carries("expires-at", "sip")
         self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
         self._shows_html, self._reads_html = tables.carries("html", "xmpp"), tables.carries("html", "sip")
         self._shows_links, self._reads_links = tables.carries("link", "xmpp"), tables.carries("link", "sip")
@@ -246,11 +248,27 @@ class XmppCodec:
             peer=peer,
             sender_device=parties.sender_device,
             recipient_device=parties.recipient_device,
+            expires_at=self._expires_at(stanza, now) if has_more else None,
             thread=_text(thread).strip() if thread is not None else "",
             sender_name=self._name(stanza),
             asked=self._asked(stanza),
             origin=stanza_origin(stanza),
         )
+
+    def _expires_at(self, stanza: Element, now: float) -> float | None:
+        """When its author wants it not to be delivered any more (XEP-0079 section 3.3.2, MSG-56). Raises Refusal where that is past."""
+        if not self._reads_expiry:
+            return None
+        for rule in stanza.iterfind(f"{_AMP}amp/{_AMP}rule"):
+            if rule.get("condition") == "expire-at":
+                try:
+                    at = parse_rfc3339(rule.get("value", "")).timestamp()
+                except SyntaxFault:
+                    continue
+                if at <= now:
+                    raise Refusal("expired")
+                return at
+        return None
 
     def _asked(self, stanza: Element) -> frozenset[str]:
         """What the author wants to be told (NOTE-01): by that he wants to be told of a failure too. Only a stanza with an id can ask."""

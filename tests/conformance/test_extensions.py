@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from time import time
+from xml.etree.ElementTree import fromstring
+
 import pytest
 
+from tests.conformance.exchange import error_of
 from tests.conformance.talk import Talk, conversation
 
 REPLACE = "<replace id='m1' xmlns='urn:xmpp:message-correct:0'/>"
@@ -59,3 +65,19 @@ async def test_ids_that_others_claim_are_not_believed_and_styling_is_plain_text(
     heard = await it.hears()
     assert "<body>*bold* text</body>" in heard
     assert "claimed" not in heard
+
+
+@pytest.mark.requirement("MSG-50", "MSG-56")
+@conversation()
+async def test_until_when_it_is_good_is_said_with_a_date(it: Talk) -> None:
+    at = datetime.fromtimestamp(time() + 120, UTC)
+    rules = f"<amp xmlns='http://jabber.org/protocol/amp'><rule action='drop' condition='expire-at' value='{at:%Y-%m-%dT%H:%M:%SZ}'/></amp>"
+    it.writes(f"<body>soon</body>{rules}", "id='x1'")
+    request = await it.receives()
+    written = parsedate_to_datetime(request.header("Date"))
+    assert written + timedelta(seconds=int(request.header("Expires"))) == at.replace(microsecond=0)
+    it.writes("<body>ever</body>", "id='x2'")
+    request = await it.receives()
+    assert not request.header("Expires")
+    it.writes(f"<body>late</body>{rules.replace(str(at.year), '2020')}", "id='x3'")
+    assert error_of(fromstring(await it.hears()))[:2] == ("wait", "recipient-unavailable")

@@ -34,7 +34,7 @@ def blocking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
         yield it
 
 
-@pytest.mark.requirement("MSG-07")
+@pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_2_3_5_the_owner_of_an_inbox_decides_who_may_write(it: Talk) -> None:
     assert (await it.says(b"before")).status == 202
@@ -55,7 +55,7 @@ async def set_blocked(it: Talk, verb: str) -> None:
     assert b"type='result'" in answer
 
 
-@pytest.mark.requirement("MSG-07")
+@pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_4_1_2_and_4_1_3_both_ends_are_named_and_can_be_answered(it: Talk) -> None:
     assert (await it.says(b"one")).status == 202
@@ -71,7 +71,7 @@ async def test_4_1_2_and_4_1_3_both_ends_are_named_and_can_be_answered(it: Talk)
     assert (again.get("to"), again.findtext("{*}body")) == ("u0@xmpp.test/lab", "three")
 
 
-@pytest.mark.requirement("MSG-07")
+@pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_4_1_5_payloads_may_be_of_any_script_and_encrypted(it: Talk) -> None:
     """An encryption that is text crosses as such, one that has a type of its own is told apart and refused, never shown as text."""
@@ -86,7 +86,7 @@ async def test_4_1_5_payloads_may_be_of_any_script_and_encrypted(it: Talk) -> No
     await it.hears_nothing()
 
 
-@pytest.mark.requirement("MSG-07")
+@pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_4_2_1_the_sender_is_told_what_became_of_it(it: Talk) -> None:
     assert (await it.says(b"fine")).status == 202
@@ -101,7 +101,7 @@ async def test_4_2_1_the_sender_is_told_what_became_of_it(it: Talk) -> None:
     assert (told.get("id"), error_of(told)[1]) == ("w1", "gone")
 
 
-@pytest.mark.requirement("MSG-07")
+@pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_4_3_1_it_is_fast_enough_to_talk(it: Talk) -> None:
     slowest = 0.0

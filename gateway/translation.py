@@ -14,6 +14,7 @@ from gateway.relay.guard import Guard
 from gateway.relay.spellings import Spellings
 from gateway.sip.codec import SipCodec
 from gateway.sip.listening import longest_sent_by
+from gateway.sip.takes import Known, nothing_known
 from gateway.xmpp.codec import XmppCodec
 
 
@@ -30,8 +31,8 @@ class Translation:
     spellings: Spellings
 
 
-def translation(settings: Settings, tables: Tables, secret: bytes) -> Translation:
-    """The pure part of a gateway with this configuration."""
+def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known = nothing_known) -> Translation:
+    """The pure part of a gateway with this configuration. takes: what the people on the SIP side are known to take."""
     directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
     sent_by = longest_sent_by(((listener.transport, listener.address) for listener in settings.sip.listen), settings.name)
     spellings = Spellings(directory, secret)
@@ -41,6 +42,6 @@ def translation(settings: Settings, tables: Tables, secret: bytes) -> Translatio
         directory,
         Guard(settings, directory),
         XmppCodec(directory, tables, settings),
-        SipCodec(directory, tables, settings, secret, sent_by, spellings),
+        SipCodec(directory, tables, settings, secret, sent_by, spellings, takes),
         spellings,
     )

@@ -28,7 +28,7 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
     before, after = fields_of(came), fields_of(became)
     if after.get("id") == PLACE_OF_BRANCH:
         after["id"] = "(a new branch for each try)"
-    if isinstance(came.sip, Request) and sender_name(came.sip) and tables.carries("from-name", "xmpp"):
+    if isinstance(came.sip, Request) and "typing" not in before and sender_name(came.sip) and tables.carries("from-name", "xmpp"):
         after.setdefault("from-name", _ONCE)
     if before.get("link", " ").partition(" | ")[0] in after.get("body", ""):
         after.setdefault("link", _TOLD)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
+from gateway.core.canonical import TYPING_TYPE
+from gateway.core.composing import parse_composing
 from gateway.core.content import content_of
 from gateway.core.cpim import CORE, IMDN, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
@@ -32,10 +34,10 @@ _EXTENSIONS = {
     ("urn:xmpp:chat-markers:0", "displayed"): "report",
     (xml.DELAY, "delay"): "sent-at",
     ("http://jabber.org/protocol/amp", "amp"): "expires-at",
+    (xml.HINTS, "no-store"): "typing",
     (XHTML_IM, "html"): "html",
     (OOB, "x"): "link",
 }
-_CHAT_STATES = "http://jabber.org/protocol/chatstates"
 _CONTENT = ("thread", "subject", "body", "error")
 
 
@@ -106,7 +108,7 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
     for each in stanza:
         namespace, local = xml.split_name(each.tag)
         if (local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client")) and namespace != xml.ADDRESS:
-            name = "typing" if namespace == _CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
+            name = "typing" if namespace == xml.CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
             value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
             if name not in ("html", "link"):
                 found[name] = _listed([found.get(name, ""), value])
@@ -141,10 +143,14 @@ def _cpim(message: CpimMessage | None) -> dict[str, str]:
 
 
 def _shown(entity: Entity) -> dict[str, str]:
-    """The text, the markup and the links; for anything that shows none what it is."""
+    """The text, the markup and the links, or what a typing notice says; for anything else what it is."""
     try:
-        if entity.content_type.essence == "text/plain":
+        essence = entity.content_type.essence
+        if essence == "text/plain":
             return {"body": entity.text()}
+        if essence == TYPING_TYPE:
+            said = parse_composing(entity.decoded())
+            return {"typing": f"active, for {said.seconds} s" if said.is_active else "idle"}
         content = content_of(entity)
     except (Refusal, SyntaxFault):
         return {"body": f"({entity.content_type}, {len(entity.content)} octets)"}

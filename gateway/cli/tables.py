@@ -19,7 +19,6 @@ _NAMES = {"errors": ("condition", "status", "refusal"), "headers": ("field",), "
 
 UNBUILT_FIELDS = {
     "security": "end-to-end objects are refused",
-    "typing": "typing notices are dropped",
 }
 """Rows of headers.toml for what is not built yet, and what happens instead. Whoever builds one deletes its line."""
 

@@ -26,6 +26,7 @@ from gateway.relay import report
 from gateway.sip.codec import Draft
 from gateway.sip.message import BadMessage, Request, Response
 from gateway.sip.reading import read_response
+from gateway.sip.takes import Takes
 from gateway.sip.uas import Uas
 from gateway.translation import Translation, translation
 from gateway.xmpp.codec import read_parties
@@ -37,6 +38,8 @@ from .shown import columns_of
 
 _SECRET = b"stoxgate translate"
 _TRACE_ID = "0" * 16
+_TAKES = Takes(typing=True)
+"""What the bridge may have learned of a recipient. A typing notice goes to nobody else."""
 
 
 class _Nothing(GatewayError):
@@ -71,8 +74,9 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     """Translate one message to the other side; needs no server and no network.
 
     FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Standard output gets exactly the octets
-    that the bridge would send in a conversation that goes on: the name that a SIP user goes by is told in its first message alone. For one
-    that it would refuse, the exit code is 1 and standard error says with what.
+    that the bridge would send in a conversation that goes on: the name that a SIP user goes by is told in its first message alone; that
+    somebody types is told where the recipient takes that, and it is time. For one that it would refuse, the exit code is 1 and standard
+    error says with what.
 
     \b
     Examples:
@@ -83,7 +87,7 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     """
     octets = read_input(file, config)
     settings, tables = configured(config)
-    parts = translation(settings, tables, _SECRET)
+    parts = translation(settings, tables, _SECRET, lambda _: _TAKES)
     try:
         came = read_message(octets, source or "")
         went = _translated(parts, came, target, peer, now)

@@ -47,7 +47,6 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("peer.store_and_forward", _is(True), "dates are not checked yet"),
     ("limits.stale_date", _always, "dates are not checked yet"),
     ("route.imdn", _is_not("never"), "receipts are not carried yet"),
-    ("route.typing", _is_not("never"), "typing notices are not carried yet"),
     ("route.assert_identity", _is(True), "no identity is asserted yet"),
     ("route.receipt_on_200", _is(True), "receipts are not carried yet"),
     ("route.sips", _is(True), "sips: is refused everywhere yet"),

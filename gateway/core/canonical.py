@@ -10,6 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from .address import Address, SipAddress
+from .composing import Composing, parse_composing
 from .cpim import IMDN, CpimMessage, compose
 from .dates import format_rfc3339, parse_rfc3339
 from .domain import ascii_domain
@@ -184,6 +185,17 @@ def addressed(message: CpimMessage, author: str, recipient: str) -> CpimMessage:
     return CpimMessage(b"\r\n".join([*lines, rest]), message.entity)
 
 
+def typing_message(sender: Address, recipient: Address, sent_at: float, document: bytes) -> CpimMessage:
+    """That somebody types, or does so no more, as message/cpim around the document that says so."""
+    fields = [("From", f"<{address_uri(sender)}>"), ("To", f"<{address_uri(recipient)}>"), ("DateTime", format_rfc3339(sent_at))]
+    return compose(fields, Entity.compose((("Content-Type", TYPING_TYPE),), document))
+
+
+def typing_of(message: CpimMessage) -> Composing:
+    """What a typing notice says. Raises SyntaxFault for any other message, Refusal for an encoding that is not known."""
+    return parse_composing(message.entity.decoded())
+
+
 def asking(message: CpimMessage, message_id: str, wishes: Iterable[str]) -> bytes:
     """The octets of a message that the gateway has composed, with the fields that ask for notifications about it (IMDN-01)."""
     head = message.raw[: -len(message.entity.raw) - 2]
@@ -212,5 +224,7 @@ __all__ = [
     "notification_message",
     "text_entity",
     "text_message",
+    "typing_message",
+    "typing_of",
     "written_at",
 ]

@@ -111,6 +111,7 @@ class Dispatch:
                     continue
                 lane.stalled = (parcel.gate, retry)
                 self._stalled.setdefault(lane.stalled, {})[lane.key] = lane
+                lane.volatile.clear()
                 self._lanes.rest(lane)
                 return
             lane.waiting.popleft()
@@ -118,6 +119,7 @@ class Dispatch:
         if lane.waiting:
             if lane.due_at > now:
                 self._alarms.set(lane)
+                lane.volatile.clear()
                 self._lanes.rest(lane)
         elif not lane.flying:
             if lane.volatile:
@@ -151,7 +153,7 @@ class Dispatch:
 
     # -- volatile ------------------------------------------------------------------------------------------------------
     def offer_volatile(self, envelope: Envelope) -> None:
-        """Kept in memory only, one a sender, behind everything kept; dropped when the link is down or the lane has enough of them.
+        """Kept in memory only, one a sender, behind everything kept; dropped where the link is down, or the lane waits or has enough.
 
         Raises Refusal.
         """
@@ -159,19 +161,30 @@ class Dispatch:
         parcel = carrier.translate(envelope, 0)
         lane = self._lanes.lane(parcel.lane)
         sender = str(envelope.sender)
-        if carrier.ready(parcel.gate, retry=False) and (sender in lane.volatile or len(lane.volatile) < _MOST_VOLATILE):
+        has_room = sender in lane.volatile or len(lane.volatile) < _MOST_VOLATILE
+        if has_room and not lane.stalled and lane.due_at <= self._loop.time() and carrier.ready(parcel.gate, retry=False):
             lane.volatile[sender] = (envelope, parcel)
         self.pump(lane)
 
+    def drop_volatile(self, message: Message) -> None:
+        """What waits of the sender of this message in its lane is over (ISC-02)."""
+        lane = self._lanes.lane_of(message)
+        if lane.volatile and message.envelope:
+            lane.volatile.pop(str(message.envelope.sender), None)
+
     def _send_volatile(self, lane: Lane) -> None:
         envelope, parcel = lane.volatile.pop(next(iter(lane.volatile)))
-        if lane.carrier.ready(parcel.gate, retry=False):
-            number = self._store.number()
-            message = Message(-number, 0, 0.0, number, self._volatile_ended, envelope, parcel)
-            lane.flying[message.seq] = message
-            lane.carrier.send(cast("Delivery", message))
-        else:
+        if lane.due_at > self._loop.time() or not lane.carrier.ready(parcel.gate, retry=False):
             lane.volatile.clear()
+            return
+        number = self._store.number()
+        message = Message(-number, 0, 0.0, number, self._volatile_ended, envelope, parcel)
+        lane.flying[message.seq] = message
+        try:
+            lane.carrier.send(cast("Delivery", message))
+        except Exception:
+            log.exception("cannot be sent", trace_id=envelope.trace_id)
+            lane.flying.pop(message.seq, None)
 
     def _volatile_ended(self, message: Message, _outcome: Outcome) -> None:
         assert message.parcel is not None  # it was sent

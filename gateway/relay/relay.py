@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 import structlog
 
@@ -23,6 +24,7 @@ from .nicknames import Nicknames
 from .reports import Reports
 from .spellings import KIND as SPELLING
 from .spellings import Spellings
+from .typing import Typing
 
 log = structlog.get_logger("relay")
 
@@ -36,17 +38,22 @@ class Relay:
     _intake: Intake
     _nicknames: Nicknames
     _reports: Reports
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, store: Store, limits: Limits, spellings: Spellings) -> None:
         self._store, self._limits, self._spellings = store, limits, spellings
+        self._typing = Typing()
+        self._typing_handle: asyncio.TimerHandle | None = None
+        self._typing_due = inf
         self.age: Callable[[int], float | None] = store.age
         self.counters = {"accepted": 0, "delivered": 0, "failed": 0, "retried": 0, "refused": 0, "parked": 0}
 
     # -- life ----------------------------------------------------------------------------------------------------------
     def start(self, to_sip: Carrier, to_xmpp: Carrier, entries: Sequence[Entry]) -> None:
         """Take up where the last run ended. Call on the loop, before anything is offered."""
+        self._loop = asyncio.get_running_loop()
         self._keeper = Keeper(self._store, self._kept, self._lost)
-        self.lanes = Lanes(to_sip, to_xmpp, asyncio.get_running_loop().time)
+        self.lanes = Lanes(to_sip, to_xmpp, self._loop.time)
         self.dispatch = Dispatch(self._store, self.lanes, self._keeper, self.counters, self._failure, self._reached)
         self._nicknames = Nicknames()
         self._intake = Intake(
@@ -88,17 +95,19 @@ class Relay:
 
     def stop(self) -> None:
         """Set no more timers. What is not settled is in the store."""
+        if self._typing_handle:
+            self._typing_handle.cancel()
         self._keeper.stop()
         self.dispatch.stop()
 
     # -- taking (the Sink port) ----------------------------------------------------------------------------------------
     def offer(self, envelope: Envelope, answered: Answered, keys: Keys | None = None) -> None:
         """Translate, check the bounds, and put the message into the next commit."""
+        if envelope.volatile:
+            answered(None)
+            self._notice(envelope)
+            return
         try:
-            if envelope.volatile:
-                self.dispatch.offer_volatile(envelope)
-                answered(None)
-                return
             self._refuse_when_full()
             message = self._intake.message(envelope, keys, answered)
             self.lanes.admit(message, self._limits.per_recipient)
@@ -106,6 +115,8 @@ class Relay:
             self.counters["refused"] += 1
             answered(refusal)
             return
+        self._typing.content(envelope, self._loop.time())
+        self.dispatch.drop_volatile(message)
         self._keeper.keep(message)
 
     def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
@@ -122,6 +133,30 @@ class Relay:
             raise Refusal("overloaded")
         if keeper.messages >= limits.queue_messages or keeper.octets >= limits.queue_octets:
             raise Refusal("queue-full")
+
+    # -- typing --------------------------------------------------------------------------------------------------------
+    def _notice(self, envelope: Envelope) -> None:
+        """A typing notice goes on where the rules of time say so."""
+        goes_on = self._typing.notice(envelope, self._loop.time())
+        self._pass_on((goes_on,) if goes_on else ())
+
+    def _typing_ran_out(self) -> None:
+        self._typing_due = inf
+        self._pass_on(self._typing.on_deadline(self._loop.time()))
+
+    def _pass_on(self, notices: Iterable[Envelope]) -> None:
+        """Nobody is told of one that cannot be said on the other side (MSG-23)."""
+        for notice in notices:
+            try:
+                self.dispatch.offer_volatile(notice)
+            except Refusal as refusal:
+                log.debug("typing notice dropped", reason=str(refusal), trace_id=notice.trace_id)
+                self._typing.unsaid(notice)
+        due = self._typing.next_deadline()
+        if due is not None and due < self._typing_due:
+            if self._typing_handle:
+                self._typing_handle.cancel()
+            self._typing_due, self._typing_handle = due, self._loop.call_at(due, self._typing_ran_out)
 
     # -- telling senders -----------------------------------------------------------------------------------------------
     def _keep_report(self, message: Message) -> None:

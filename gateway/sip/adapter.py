@@ -231,7 +231,9 @@ class SipAdapter:
         self._offered.add(key)
         try:
             if isinstance(read, Envelope):
-                self._sink.offer(read, partial(self._answered, transaction, key), (transaction.key, key))
+                # The Sink knows no more of what it has not kept.
+                answered = partial(self._answered, transaction, key, remember=read.volatile)
+                self._sink.offer(read, answered, (transaction.key, key))
             else:
                 self._sink.told(read, partial(self._answered, transaction, key, remember=True))
         except Exception:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.core import sipfrag
-from gateway.core.canonical import FAILURE_TYPE, NOTIFICATION_TYPE, addressed, alternatives, asking, notification_message, text_entity
+from gateway.core.canonical import (
+    FAILURE_TYPE,
+    NOTIFICATION_TYPE,
+    TYPING_TYPE,
+    addressed,
+    alternatives,
+    asking,
+    notification_message,
+    text_entity,
+)
 from gateway.core.content import Content, content_of
 from gateway.core.cpim import CpimMessage
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
@@ -49,8 +58,18 @@ def bodies(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, s
         yield from _failure(envelope, rule, takes)
     elif essence == NOTIFICATION_TYPE:
         yield Body("imdn", CPIM_TYPE, envelope.message.raw)
+    elif essence == TYPING_TYPE:
+        yield Body("typing", TYPING_TYPE, envelope.message.entity.content)
     else:
         yield from _shown(envelope, rule, takes, uris)
+
+
+def require_typing(rule: RouteRule, takes: Takes) -> None:
+    """Refuses a typing notice for whom it must not be sent: unlike all else it is not tried to find out (RFC 3994 section 4, ISC-05)."""
+    if rule.typing == "never" or takes.typing is False:
+        raise Refusal("type-unsupported", "Typing notices are not wanted there")
+    if takes.typing is None and rule.typing != "always":
+        raise Refusal("typing-unknown")
 
 
 def _shown(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:

@@ -23,7 +23,7 @@ from gateway.core.text import one_line
 from gateway.core.uri import Uri, sip_uri
 
 from . import writer
-from .bodies import Body, bodies, cut
+from .bodies import Body, bodies, cut, require_typing
 from .redirect import Trail
 from .route import gate_of, route_of, transport_of
 from .takes import Known, nothing_known
@@ -119,6 +119,8 @@ class SipCodec:
     def write(self, envelope: Envelope, number: int) -> Parcel:
         """The MESSAGE for an envelope, with the CSeq number of its first try; its lane is the recipient's address. Raises Refusal."""
         ends = self._ends_of(envelope)
+        if envelope.volatile:
+            require_typing(ends.rule, self._takes(ends.home))
         draft = self._draft(ends, envelope, number, ends.transport)
         if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(ends, draft.transport, None):
             detail = "a large SIP MESSAGE needs a congestion-controlled transport, the route has UDP" if ends.rule.large_messages else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from gateway.core.address import SipAddress
-from gateway.core.canonical import FAILURE_TYPE, entity_message, text_message
+from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, entity_message, text_message, typing_message, typing_of
 from gateway.core.content import content_of, dispositions_of
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
@@ -27,6 +28,7 @@ from .threads import thread_of
 
 _CPIM_TYPE = "message/cpim"
 _MOST_REASON = 128
+_TYPING = re.compile(rb"im-iscomposing\+xml", re.I)
 
 
 def read_message(request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
@@ -34,6 +36,8 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
 
     One that says something of other messages is `read_news`'s.
     """
+    if typing := _typing_in(request, parties, now):
+        return _notice(request, parties, typing, peer, trace_id, now)
     expires_at = _expires_at(request, now)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
@@ -60,6 +64,42 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         asked=asked.wishes if asked else frozenset(),
         sender_name=sender_name(request),
         origin=origin,
+    )
+
+
+def _typing_in(request: Request, parties: Parties, now: float) -> CpimMessage | None:
+    """The typing notice that a MESSAGE is, bare or in message/cpim (ISC-07); None for any other. Raises Refusal."""
+    essence = request.content_type.essence if request.content_type else ""
+    try:
+        if essence == TYPING_TYPE:
+            message = typing_message(parties.sender, parties.recipient, _sent_at(request, now), body_of(request).decoded())
+        elif essence == _CPIM_TYPE and _TYPING.search(request.body):
+            message = CpimMessage.parse(request.body)
+        else:
+            return None
+        if message.entity.content_type.essence != TYPING_TYPE:
+            return None
+        _require_understood(message)
+        typing_of(message)
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+    return message
+
+
+def _notice(request: Request, parties: Parties, message: CpimMessage, peer: str, trace_id: str, now: float) -> Envelope:
+    """The envelope for a typing notice. It is delivered now or never, whatever its Expires says, and asks for nothing (IMDN-04)."""
+    return Envelope(
+        id=stanza_id(request),
+        trace_id=trace_id,
+        sender=parties.sender,
+        recipient=parties.recipient,
+        message=message,
+        received_at=now,
+        peer=peer,
+        sender_device=parties.sender_device,
+        recipient_device=parties.recipient_device,
+        thread=thread_of(request.call_id),
+        volatile=True,
     )
 
 
@@ -127,12 +167,16 @@ def _read_cpim(body: bytes) -> CpimMessage:
     try:
         message = CpimMessage.parse(body)
         _require_shown(message.entity.header("Content-Disposition"), message.entity.content_type)
-        for namespace, name in message.required:
-            if (namespace, name) not in UNDERSTOOD:
-                raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
+        _require_understood(message)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
     return message
+
+
+def _require_understood(message: CpimMessage) -> None:
+    for namespace, name in message.required:
+        if (namespace, name) not in UNDERSTOOD:
+            raise Refusal("cpim-require", f"message/cpim requires {name}, which is not understood here")
 
 
 def _expires_at(request: Request, now: float) -> float | None:

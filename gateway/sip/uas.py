@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gateway.core.canonical import FAILURE_TYPE
+from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
 from gateway.core.codings import CODINGS, undone
 from gateway.core.content import FILE_TRANSFER, LOCATION
 from gateway.core.digest import digest
@@ -35,6 +35,7 @@ ACCEPT = ", ".join(
         "message/cpim",
         NOTIFICATION_TYPE,
         FAILURE_TYPE,
+        TYPING_TYPE,
         "multipart/mixed",
         "multipart/alternative",
         "message/external-body",

@@ -13,11 +13,15 @@ from gateway.core.canonical import (
     FAILURE_TYPE,
     NOTIFICATION_TYPE,
     OLD_AFTER_SECONDS,
+    TYPING_TYPE,
     alternatives,
     entity_message,
     text_message,
+    typing_message,
+    typing_of,
     written_at,
 )
+from gateway.core.composing import compose_composing
 from gateway.core.content import Content, content_of
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339, parse_rfc3339
@@ -60,6 +64,8 @@ _NOTIFICATIONS = {
 }
 """XEP-0184 and XEP-0333 as what RFC 5438 has for the same (NOTE-01)."""
 _MOST_NEWS = 16
+_IS_ACTIVE = {"composing": True, "active": False, "paused": False, "inactive": False}
+"""The chat states that RFC 3994 has a word for, and whether that is "active" (ISC-08); of `<gone/>` nothing is said in pager mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class XmppCodec:
         self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
         self._shows_html, self._reads_html = tables.carries("html", "xmpp"), tables.carries("html", "sip")
         self._shows_links, self._reads_links = tables.carries("link", "xmpp"), tables.carries("link", "sip")
+        self._shows_typing, self._reads_typing = tables.carries("typing", "xmpp"), tables.carries("typing", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
@@ -101,6 +108,8 @@ class XmppCodec:
             return self._write_failure(envelope)
         if essence == NOTIFICATION_TYPE:
             return self._write_notification(envelope)
+        if essence == TYPING_TYPE:
+            return self._write_typing(envelope)
         # Nearly every message is text, of which nothing else has to be known.
         shown = None if essence == "text/plain" else _shown(entity)
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
@@ -115,12 +124,12 @@ class XmppCodec:
             raise Refusal("body-too-large")
         return Parcel(ends.lane, ends.link, octets, ends.once, ((envelope.id, ends.sender, ends.recipient),))
 
-    def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str) -> _Ends:
+    def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str, kind: str = "") -> _Ends:
         author, whom = self._names.jid_of(sender), self._names.jid_of(recipient)
         attributes = {
             "from": str(_on_device(author, sender_device)),
             "to": str(_on_device(whom, recipient_device)),
-            "type": self._pager_type,
+            "type": kind or self._pager_type,
         }
         return _Ends(
             opening=xml.element("message", attributes).removesuffix("/>"),
@@ -176,6 +185,16 @@ class XmppCodec:
         octets = xml.element("message", {"from": about.recipient, "to": about.sender, **attributes}, content).encode()
         return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, octets, once=False)
 
+    def _write_typing(self, envelope: Envelope) -> Parcel:
+        """A chat state in a stanza of its own, which no server keeps (XEP-15, XEP-14)."""
+        if not self._shows_typing:
+            raise Refusal("type-unsupported", "headers.toml does not carry typing notices to the XMPP side")
+        ends = self._find_ends(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device, "chat")
+        state = "composing" if typing_of(envelope.message).is_active else "active"
+        content = f"<{state} xmlns='{xml.CHAT_STATES}'/><no-store xmlns='{xml.HINTS}'/>"
+        octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'>{content}</message>".encode()
+        return Parcel(ends.lane, ends.link, octets, ends.once)
+
     def _write_failure(self, envelope: Envelope) -> Parcel:
         about = envelope.about
         if not isinstance(about, StanzaOrigin):
@@ -227,7 +246,7 @@ class XmppCodec:
         has_more = len(stanza) > sum(map(len, found.values()))
         links = links_of(stanza) if has_more and self._reads_links else ()
         if not bodies and not subjects and not links:
-            return None
+            return self._typing(stanza, parties, peer, trace_id, now)
         chosen = _preferred(subjects, default)
         body, language = _preferred(bodies, default)
         if body and has_more and stanza.find(_CORRECTION) is not None:
@@ -269,6 +288,30 @@ class XmppCodec:
                     raise Refusal("expired")
                 return at
         return None
+
+    def _typing(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+        """The envelope for a chat state on its own, in a one-to-one chat (XEP-07); None where there is none to be told.
+
+        Without the thread, so that its Call-ID is its own: no commit contains its CSeq, which after a crash may be used again.
+        """
+        states = [local for namespace, local in map(xml.split_name, [each.tag for each in stanza]) if namespace == xml.CHAT_STATES]
+        is_late = stanza.find(f"{{{xml.DELAY}}}delay") is not None
+        if is_late or stanza.get("type") != "chat" or not states or states[0] not in _IS_ACTIVE or not self._reads_typing:
+            return None
+        document = compose_composing(is_active=_IS_ACTIVE[states[0]])
+        return Envelope(
+            id=trace_id,
+            trace_id=trace_id,
+            sender=parties.sender,
+            recipient=parties.recipient,
+            message=typing_message(parties.sender, parties.recipient, now, document),
+            received_at=now,
+            peer=peer,
+            sender_device=parties.sender_device,
+            recipient_device=parties.recipient_device,
+            origin=stanza_origin(stanza),
+            volatile=True,
+        )
 
     def _asked(self, stanza: Element) -> frozenset[str]:
         """What the author wants to be told (NOTE-01): by that he wants to be told of a failure too. Only a stanza with an id can ask."""

@@ -141,6 +141,7 @@ REFUSALS = [
     ("no-dialog", 481, "Call/Transaction Does Not Exist", "item-not-found", "cancel", "MSG-04"),
     ("groupchat", 403, "Forbidden", "service-unavailable", "cancel", "IMSG-04"),
     ("type-unsupported", 415, "Unsupported Media Type", "not-acceptable", "modify", "MSG-33"),
+    ("typing-unknown", 415, "Unsupported Media Type", "not-acceptable", "cancel", "XEP-15"),
     ("charset-unknown", 415, "Unsupported Media Type", "not-acceptable", "modify", "IMSG-16"),
     ("encoding-unsupported", 415, "Unsupported Media Type", "not-acceptable", "modify", "IMSG-21"),
     ("encoding-unknown", 415, "Unsupported Media Type", "not-acceptable", "modify", "SEC-33"),

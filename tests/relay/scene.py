@@ -23,7 +23,8 @@ import pytest
 
 from gateway.core import sipfrag
 from gateway.core.address import Address, SipAddress
-from gateway.core.canonical import FAILURE_TYPE, text_message
+from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, text_message, typing_message, typing_of
+from gateway.core.composing import compose_composing
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal
 from gateway.core.imdn import parse_notification
@@ -209,6 +210,11 @@ class Scene:
             self.move(COMMIT_SECONDS)
         return answer
 
+    def types(self, sender: Address = JULIET, to: Address = ROMEO, *, active: bool = True, **fields: Any) -> Answer:
+        """Say that somebody is typing, or is no more."""
+        message = typing_message(sender, to, self.wall, compose_composing(is_active=active))
+        return self.offer("", sender, to, message=message, volatile=True, **fields)
+
     def envelope(self, text: str, sender: Address = JULIET, to: Address = ROMEO, **fields: Any) -> Envelope:
         self._serial += 1
         name = f"m{self._serial}"
@@ -258,6 +264,8 @@ class Scene:
 def _said(envelope: Envelope) -> str:
     """What a message says: its text, or what it tells of another."""
     entity = envelope.message.entity
+    if entity.content_type.essence == TYPING_TYPE:
+        return "typing" if typing_of(envelope.message).is_active else "idle"
     if not envelope.about:
         return entity.text()
     if entity.content_type.essence == FAILURE_TYPE:

@@ -27,7 +27,7 @@ def test_the_queue_shows_what_is_sent_what_waits_and_what_is_parked(tmp_path: Pa
         it.answer(it.sip, BUSY)
         it.offer("behind")
         it.offer("sent", to=TOMAS)
-        it.offer("typing", to=TOMAS, volatile=True)
+        it.types(TOMAS, JULIET)
         it.move(10.0)
         rows = it.desk.queue()
         assert [(row["seq"], row["lane"], row["state"], row["attempts"], row["status"], row["reason"]) for row in rows] == [

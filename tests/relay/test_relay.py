@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.address import SipAddress
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
-from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Scene, Side, scene
+from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Side, scene
 
 LATER = Outcome(Verdict.LATER, 480, "Not now")
 UNKNOWN = Outcome(Verdict.UNKNOWN, 408, "No answer")
@@ -462,44 +462,6 @@ def test_a_lane_that_cannot_be_read_now_is_read_when_the_disk_is_well(tmp_path: 
         it.link_up(it.sip)
         it.move(1.1)
         assert it.sip.texts == ["hello"]
-
-
-# -- typing ------------------------------------------------------------------------------------------------------------
-class TestVolatile:
-    def typing(self, it: Scene, text: str, **fields: object) -> object:
-        return it.offer(text, ROMEO, JULIET, volatile=True, **fields)  # type: ignore[arg-type]
-
-    def test_is_answered_at_once_and_never_stored(self, tmp_path: Path) -> None:
-        with scene(tmp_path) as it:
-            answer = it.offer("typing", ROMEO, JULIET, volatile=True, at_once=False)
-            assert answer.is_kept
-            assert it.kept == 0
-            it.move(0.01)
-            assert it.xmpp.texts == ["typing"]
-            it.answer(it.xmpp, FAILED)
-            assert it.sip.texts == []
-
-    def test_never_goes_before_what_is_kept_and_the_newest_wins(self, tmp_path: Path) -> None:
-        with scene(tmp_path) as it:
-            it.offer("one")
-            it.offer("typing", volatile=True)
-            it.offer("idle", volatile=True)
-            it.offer("two")
-            assert it.sip.texts == ["one"]
-            it.answer_all(it.sip)
-            assert it.sip.texts == ["one", "two", "idle"]
-
-    def test_is_dropped_while_the_link_is_down(self, tmp_path: Path) -> None:
-        with scene(tmp_path) as it:
-            it.offer("one")
-            it.offer("typing", volatile=True)
-            it.offer("typing too", sender=MIRA, volatile=True)
-            it.sip.up = False
-            it.answer(it.sip)
-            it.move(6.0)
-            it.link_up(it.sip)
-            assert it.sip.texts == ["one"]
-            assert it.relay.lanes.by_key == {}
 
 
 def test_lanes_are_forgotten_when_they_are_empty(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
 from gateway.sip.codec import SipCodec
 from gateway.sip.flow import Flow
+from gateway.sip.takes import Takes
 
 SECRET = b"of this store"
 ROMEO, JULIET = "sip:romeo@sip.example", "sip:juliet@xmpp.example"
@@ -28,8 +29,8 @@ PHONE = Flow("udp", "127.0.0.1:5060", "127.0.0.1", 5070)
 STREAM = Flow("tcp", "127.0.0.1:5060", "127.0.0.1", 40_000, 7)
 STRANGER = Flow("udp", "127.0.0.1:5060", "192.0.2.66", 5070)
 ACCEPT = (
-    "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, multipart/mixed, multipart/alternative, "
-    "message/external-body, text/uri-list, application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
+    "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, application/im-iscomposing+xml, multipart/mixed, "
+    "multipart/alternative, message/external-body, text/uri-list, application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
 )
 ALLOW = "MESSAGE, OPTIONS, CANCEL"
 
@@ -123,9 +124,10 @@ def guard(config: Settings, having: Tables | None = None) -> Guard:
     return Guard(config, directory(config, having))
 
 
-def codec(config: Settings, sent_by: str = "gw.example:5060", having: Tables | None = None) -> SipCodec:
-    """The codec of this configuration."""
-    return SipCodec(directory(config, having), having or tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by})
+def codec(config: Settings, sent_by: str = "gw.example:5060", having: Tables | None = None, takes: Takes | None = None) -> SipCodec:
+    """The codec of this configuration. takes: what all recipients are known to take."""
+    found, names = takes or Takes(), directory(config, having)
+    return SipCodec(names, having or tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by}, takes=lambda _: found)
 
 
 @dataclass

@@ -124,7 +124,7 @@ def test_explain_names_what_is_lost() -> None:
     more = b"<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/><x xmlns='u:x'/></message>"
     stanza = E1.read_bytes().replace(b"</message>", more)
     cells = [row[:2] for row in explained(run("translate", "--explain", stdin=stanza))]
-    assert ["<composing/>, <active/>: <active/> http://jabber.org/protocol/chatstates", "(not carried yet)"] in cells
+    assert ["<composing/>, <active/>: <active/> http://jabber.org/protocol/chatstates", "(not carried)"] in cells
     asked = "imdn.Disposition-Notification: positive-delivery, negative-delivery"
     assert ["<request/>, <markable/>: <request/> urn:xmpp:receipts", asked] in cells
     assert ["children of other namespaces: <x/> u:x", "(not carried)"] in cells

@@ -173,7 +173,9 @@ async def test_her_message_overtakes_the_notice_that_waits(it: Talk) -> None:
     first = await it.receives()
     types(it, "composing")
     it.writes("<body>two</body>")
-    it.phone.answer = lambda _request: 200
+    other = f"{it.romeo}.other@{it.domain}"
+    it.writes("<body>behind both</body>", to=other)
+    await it.receives(f"sip:{other}")
     it.phone.put(answer_to(first.data))
     assert (await it.receives()).body == b"two"
     await it.receives_nothing()

@@ -161,8 +161,7 @@ class Dispatch:
         parcel = carrier.translate(envelope, 0)
         lane = self._lanes.lane(parcel.lane)
         sender = str(envelope.sender)
-        has_room = sender in lane.volatile or len(lane.volatile) < _MOST_VOLATILE
-        if has_room and not lane.stalled and lane.due_at <= self._loop.time() and carrier.ready(parcel.gate, retry=False):
+        if carrier.ready(parcel.gate, retry=False) and (sender in lane.volatile or len(lane.volatile) < _MOST_VOLATILE):
             lane.volatile[sender] = (envelope, parcel)
         self.pump(lane)
 

@@ -308,6 +308,28 @@ def test_typing_is_dropped_while_the_link_is_down_or_the_lane_waits(tmp_path: Pa
         assert it.relay.lanes.by_key == {}
 
 
+@pytest.mark.requirement("ISC-09", "MSG-69")
+def test_typing_does_not_outlive_what_makes_its_lane_wait(tmp_path: Path) -> None:
+    for number, waits in enumerate(("later", "down", "later already")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with scene(folder) as it:
+            it.offer("heard", ROMEO, MIRA)
+            it.offer("one")
+            it.offer("two")
+            if waits != "later already":
+                it.types(MIRA)
+            it.sip.up = waits != "down"
+            it.answer(it.sip, *(() if waits == "down" else (LATER,)))
+            if waits == "later already":
+                it.types(MIRA)
+            it.move(7.0)
+            it.link_up(it.sip)
+            it.answer_all(it.sip)
+            assert [text for text in it.sip.texts if text == "typing"] == []
+            assert it.sip.texts[-1] == "two"
+
+
 def test_a_recipient_who_has_asked_to_wait_is_left_alone(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         it.offer("heard", ROMEO, JULIET)

@@ -27,8 +27,9 @@ from tests.peers import wire
 from tests.peers.stoxgate import SIP_DOMAIN, XMPP_DOMAIN
 
 ACCEPT = (
-    "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, application/im-iscomposing+xml, multipart/mixed, "
-    "multipart/alternative, message/external-body, text/uri-list, application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
+    "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, application/im-iscomposing+xml, "
+    "multipart/mixed, multipart/alternative, message/external-body, text/uri-list, "
+    "application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
 )
 """What a MESSAGE to the gateway may carry (IMSG-21, less what is not built)."""
 _numbers = itertools.count(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gateway.core.address import SipAddress
@@ -13,6 +14,7 @@ from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Notice, Parties
 from gateway.core.uri import Uri
 
+_MENTIONED = re.compile(re.escape(NOTIFICATION_TYPE.partition("/")[2].encode()), re.I)
 _FAILURES = {
     Disposition.FAILED: Outcome(Verdict.FAILED, 480),
     Disposition.FORBIDDEN: Outcome(Verdict.FAILED, 403),
@@ -44,7 +46,11 @@ def read_notices(body: Entity, parties: Parties) -> tuple[Notice, ...] | None:
 def _documents(body: Entity) -> Iterator[Entity]:
     entity = body
     if body.content_type.essence == MEDIA_TYPE:
-        entity = CpimMessage.parse(body.decoded()).entity
+        octets = body.decoded()
+        if not _MENTIONED.search(octets):
+            # Most messages are none, and are read by others.
+            return
+        entity = CpimMessage.parse(octets).entity
     essence = entity.content_type.essence
     if essence == NOTIFICATION_TYPE:
         yield entity

@@ -120,6 +120,27 @@ def test_explain_says_what_came_in_what_it_became_and_by_which_rule() -> None:
     assert all("RFC " in row[3] for row in rows)
 
 
+@pytest.mark.requirement("ISC-08")
+@pytest.mark.parametrize(("file", "cells"), [
+    ("e15-stanza.xml",
+     ["<composing/>, <active/>: <composing/> http://jabber.org/protocol/chatstates", "application/im-iscomposing+xml: active, for 90 s"]),
+    ("e15-wrapped.sip", ["application/im-iscomposing+xml: idle",
+     "<composing/>, <active/>: <active/> http://jabber.org/protocol/chatstates | <no-store/> urn:xmpp:hints"]),
+])  # fmt: skip
+def test_explain_names_who_types(file: str, cells: list[str]) -> None:
+    rows = [row[:2] for row in explained(run("translate", "--explain", VECTORS / file))]
+    assert cells in rows
+    assert not any("body" in row[1] for row in rows)
+
+
+@pytest.mark.parametrize("typing", ["auto", "always", "never"])
+def test_a_route_without_typing_refuses_it(tmp_path: Path, typing: str) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'{(VECTORS / "gateway.toml").read_text()}\n[[route]]\ndomain = "sip.example"\ntyping = "{typing}"\n')
+    done = run("translate", VECTORS / "e15-stanza.xml", config=config)
+    assert (done.returncode, b"Typing notices are not wanted there" in done.stderr) == ((1, True) if typing == "never" else (0, False))
+
+
 def test_explain_names_what_is_lost() -> None:
     more = b"<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/><x xmlns='u:x'/></message>"
     stanza = E1.read_bytes().replace(b"</message>", more)

@@ -42,8 +42,9 @@ _NOTIFIED = "<message-id>none</message-id><display-notification><status/></displ
 NEWS = {
     "message/imdn+xml": f"<imdn xmlns='urn:ietf:params:xml:ns:imdn'>{_NOTIFIED}</imdn>".encode(),
     "message/sipfrag": b"SIP/2.0 404 Not Found\r\nTo: <sip:nobody@stoxgate.test>\r\nCall-ID: none\r\nCSeq: 1 MESSAGE\r\n",
+    "application/im-iscomposing+xml": b"<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>idle</state></isComposing>",
 }
-"""What says something of a message that nobody has sent, by its type."""
+"""What says something of a message that nobody has sent, or that nobody has begun to type, by its type."""
 SAMPLES = {
     "text/plain": ("text/plain", b"said"),
     "text/html": ("text/html", b"<p>said</p>"),

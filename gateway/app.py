@@ -21,9 +21,10 @@ from gateway.core.errors import ConfigFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.logs import FLUSH_SECONDS, Lines
+from gateway.relay.conversations import KIND as CONVERSATION
 from gateway.relay.desk import Desk
 from gateway.relay.relay import Relay
-from gateway.relay.spellings import KIND
+from gateway.relay.spellings import KIND as SPELLING
 from gateway.sip.adapter import SipAdapter
 from gateway.store.outbox import Outbox, locked
 from gateway.translation import translation
@@ -95,7 +96,8 @@ class Gateway:
         """Open the store, listen, connect, deliver what an earlier run left."""
         loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._parts.spellings.load(self.outbox.remembered(KIND))
+        self._parts.spellings.load(self.outbox.remembered(SPELLING))
+        self.relay.conversations.load(self.outbox.remembered(CONVERSATION))
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
             self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, self._parts.to_xmpp, self._parts.guard, self.relay)

@@ -22,7 +22,7 @@ from .messages import SIP, XMPP, Read
 _ROUTES = ("Original-To", "IMDN-Record-Route", "IMDN-Route")
 _NAMED = frozenset(
     ("from", "to", "call-id", "cseq", "via", "max-forwards", "subject", "content-type", "content-length", "content-language", "date",
-     "expires", "priority", "require", "route")
+     "expires", "priority", "require", "route", "conversation-id")
 )  # fmt: skip
 _EXTENSIONS = {
     (xml.E2E, "e2e"): "security",
@@ -70,13 +70,14 @@ def _request(request: Request | None) -> dict[str, str]:
     shown = {} if inner or not request.content_type else _shown(body_of(request))
     names = dict.fromkeys(title(name) for name, _ in request.rows if name not in _NAMED)
     named = inner.values("To") if inner else ()
+    conversation = request.header("conversation-id")
     return (
         found
         | shown
         | {
             "from": request.from_.uri_text,
             "to": _listed([request.request_uri_text, *(named if len(named) > 1 else ())]),
-            "thread": request.call_id,
+            "thread": f"{conversation} (in Conversation-ID)" if conversation else request.call_id,
             "subject": request.header("subject") or found.get("subject", ""),
             "language": request.header("content-language") or found.get("language", ""),
             "cseq": request.header("cseq") or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,28 @@ Origin = RequestOrigin | StanzaOrigin
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """How RCS names what a message belongs to: opaque names, each empty where it is not said (RCS-02).
+
+    id: of the conversation, which is its thread. contribution: of this message in it. in_reply_to: of the one that it answers.
+    """
+
+    id: str
+    contribution: str = ""
+    in_reply_to: str = ""
+
+    def dump(self) -> str:
+        """In one line of text; `load` undoes it exactly."""
+        return json.dumps([self.id, self.contribution, self.in_reply_to])
+
+    @staticmethod
+    def load(text: str) -> Conversation:
+        """Read what `dump` wrote. Raises ValueError for anything else."""
+        conversation_id, contribution, in_reply_to = json.loads(text)
+        return Conversation(conversation_id, contribution, in_reply_to)
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """One message on its way.
 
@@ -56,6 +79,7 @@ class Envelope:
     peer: the peer or link it came by ("udp:192.0.2.7", "xmpp:sip.example", "gateway").
     received_at, expires_at: POSIX seconds; expires_at is None when the sender set no limit.
     thread: Call-ID or thread, the correlation that both sides share; empty when there is none.
+    conversation: what an RCS user said of it, or is to be told; None where that is nothing.
     asked: the IMDN dispositions that its sender wants to hear of (RFC 5438 section 6.2), whichever side he is on.
     sender_name: what the sender calls himself, as `text.shown_name` lets it pass; empty where the recipient need not be told.
     origin: how it came, for errors about it; None for what the gateway says itself: its own failure is only logged (MSG-23).
@@ -80,6 +104,7 @@ class Envelope:
     origin: Origin | None = None
     about: Origin | None = None
     volatile: bool = False
+    conversation: Conversation | None = None
 
     def to_cpim(self) -> bytes:
         """The envelope as message/cpim around its message (RFC 3862 section 6: wrap, never alter). `from_cpim` undoes it exactly."""
@@ -88,6 +113,8 @@ class Envelope:
             fields.append(("Expires", repr(self.expires_at)))
         if self.thread:
             fields.append(("Thread", self.thread))
+        if self.conversation:
+            fields.append(("Conversation", self.conversation.dump()))
         if self.asked:
             fields.append(("Asked", ",".join(sorted(self.asked))))
         if self.sender_name:
@@ -127,6 +154,7 @@ class Envelope:
                 origin=_read_origin(own, "Origin"),
                 about=_read_origin(own, "About"),
                 volatile="Volatile" in own,
+                conversation=Conversation.load(own["Conversation"]) if "Conversation" in own else None,
             )
         except (KeyError, ValueError):
             raise SyntaxFault("Not a stored envelope") from None
@@ -198,4 +226,4 @@ def _read_origin(own: dict[str, str], name: str) -> Origin | None:
     return None
 
 
-__all__ = ["Envelope", "Origin", "RequestOrigin", "SipAddress", "StanzaOrigin", "home_uri", "read_home"]
+__all__ = ["Conversation", "Envelope", "Origin", "RequestOrigin", "SipAddress", "StanzaOrigin", "home_uri", "read_home"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from os import urandom
+from uuid import UUID
 
 _AT_ONCE = 256
 _OCTETS = 8
@@ -19,3 +20,8 @@ def _tokens() -> Iterator[str]:
 
 fresh_token: Callable[[], str] = _tokens().__next__
 """64 random bits in 16 hexadecimal digits. Call from one thread only, and not on both sides of a fork: both would draw the same."""
+
+
+def fresh_uuid() -> str:
+    """A UUID of random numbers (RFC 4122 section 4.4)."""
+    return str(UUID(bytes=urandom(16), version=4))

@@ -16,6 +16,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.ports import BRIEF, LASTING, Acceptance, Answered, Carrier, Keys, Parcel, Recollection, Store, Trace
 from gateway.core.tokens import fresh_token
 
+from .conversations import Conversations
 from .lane import Message
 from .nicknames import Nicknames
 from .report import Facts, News, told
@@ -37,11 +38,12 @@ class Intake:
         queue_age_hours: float,
         spellings: Spellings,
         nicknames: Nicknames,
+        conversations: Conversations,
         carrier_of: Callable[[Envelope], Carrier],
         ended: Callable[[Message, Outcome], None],
     ) -> None:
         self._store, self._queue_age, self._spellings = store, queue_age_hours * _HOUR_SECONDS, spellings
-        self._nicknames, self._carrier_of, self._ended = nicknames, carrier_of, ended
+        self._nicknames, self._conversations, self._carrier_of, self._ended = nicknames, conversations, carrier_of, ended
 
     def message(
         self,
@@ -53,7 +55,7 @@ class Intake:
     ) -> Message:
         """A message that is not kept yet. forgets: the key of the recollection that it uses up; memory: what it changes. Raises Refusal."""
         number = self._store.number()
-        envelope = self._nicknames.news(envelope)
+        envelope = self._conversations.joined(self._nicknames.news(envelope))
         parcel = self._carrier_of(envelope).translate(envelope, number)
         record, received_at = envelope.to_cpim(), envelope.received_at
         expires_at = received_at + self._queue_age
@@ -110,4 +112,6 @@ class Intake:
                 memory += (Recollection(kind, self.trace_key(trace), received_at + seconds, text),)
         if isinstance(sender, SipAddress) and isinstance(recipient, Jid) and (news := self._spellings.news(sender, recipient, received_at)):
             memory += (news,)
+        if said := self._conversations.news(envelope):
+            memory += (said,)
         return memory

@@ -15,6 +15,8 @@ from gateway.core.outcome import Outcome
 from gateway.core.ports import Acceptance, Answered, Carrier, Entry, Keys, Notice, Settlement, Store
 from gateway.core.settings import Limits
 
+from .conversations import KIND as CONVERSATION
+from .conversations import Conversations
 from .dispatch import Dispatch
 from .intake import Intake
 from .keeper import Keeper
@@ -45,6 +47,7 @@ class Relay:
         self._typing = Typing()
         self._typing_handle: asyncio.TimerHandle | None = None
         self._typing_due = inf
+        self.conversations = Conversations(store.secret())
         self.age: Callable[[int], float | None] = store.age
         self.counters = {"accepted": 0, "delivered": 0, "failed": 0, "retried": 0, "refused": 0, "parked": 0}
 
@@ -61,6 +64,7 @@ class Relay:
             self._limits.queue_age_hours,
             self._spellings,
             self._nicknames,
+            self.conversations,
             self.lanes.carrier_of,
             self.dispatch.fates.ended,
         )
@@ -187,6 +191,8 @@ class Relay:
             for fact in self._acceptance(message).recollections:
                 if fact.kind == SPELLING:
                     self._spellings.learn(fact.key, fact.facts)
+                elif fact.kind == CONVERSATION:
+                    self.conversations.learn(fact.key, fact.facts)
             if message.envelope:
                 self._nicknames.learn(message.envelope)
         self.counters["accepted"] += len(messages)

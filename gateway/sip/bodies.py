@@ -86,14 +86,18 @@ def _shown(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, s
 
 
 def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
-    """message/cpim where the message says something that its content alone cannot, else the content (ICPIM-34, IMDN-10)."""
+    """message/cpim for an RCS user, and where the message says something that its content alone cannot, else the content.
+
+    ICPIM-34, IMDN-10, RCS-01.
+    """
     asks = bool(envelope.asked) and may(rule.imdn, takes.imdn)
-    if may(rule.cpim, takes.cpim) and (asks or rule.cpim == "always" or len(message.subjects) > 1):
+    wrapped = rule.cpim == "always" or len(message.subjects) > 1 or envelope.conversation is not None
+    if may(rule.cpim, takes.cpim) and (asks or wrapped):
         # What came from XMPP the gateway has composed itself.
         named = addressed(message, *uris) if isinstance(envelope.origin, StanzaOrigin) else message
         if asks:
             yield Body(feature or "cpim", CPIM_TYPE, asking(named, envelope.id, envelope.asked), asks=True)
-        if rule.cpim == "always" or len(message.subjects) > 1:
+        if wrapped:
             yield Body(feature or "cpim", CPIM_TYPE, named.raw)
     if rule.cpim != "always":
         kind = str(message.entity.content_type) if feature else TEXT_TYPE

@@ -12,7 +12,7 @@ from typing import Protocol
 from gateway.core.address import Address, SipAddress
 from gateway.core.canonical import FAILURE_TYPE, OLD_AFTER_SECONDS, written_at
 from gateway.core.dates import format_sip_date
-from gateway.core.envelope import Envelope
+from gateway.core.envelope import Conversation, Envelope
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.ports import Names, Parcel, Trace
@@ -24,6 +24,7 @@ from gateway.core.uri import Uri, sip_uri
 
 from . import writer
 from .bodies import Body, bodies, cut, require_typing
+from .conversation import fields
 from .redirect import Trail
 from .route import gate_of, route_of, transport_of
 from .takes import Known, nothing_known
@@ -168,16 +169,20 @@ class SipCodec:
         """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        forms = list(bodies(envelope, ends.rule, self._takes(ends.home), ends.people))
-        for form in forms:
-            extra = tuple(self._extra(envelope, form))
+        forms = [(form, envelope.conversation) for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people)]
+        if envelope.conversation:
+            # To be heard is more than to be heard as an answer.
+            forms.append((forms[-1][0], None))
+        for each in forms:
+            form, conversation = each
+            extra = tuple(self._extra(envelope, form, conversation))
             content = len(form.octets) + sum(len(value) for _, value in extra)
             if not ends.rule.large_messages and not form.may_be_cut and content > MOST_REQUEST_OCTETS:
                 # Not worth its writing.
                 continue
             write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
             octets = self._fitted(write, ends, envelope, form, is_bounded=is_bounded, again=again)
-            if form is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
+            if each is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
                 return Draft(octets, number, transport, self.sent_by[transport], uri, form.feature, form.asks, trail)
         raise Refusal("too-large-for-sip")
 
@@ -276,7 +281,7 @@ class SipCodec:
     def _token(self, *parts: str) -> str:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
 
-    def _extra(self, envelope: Envelope, form: Body) -> Iterable[tuple[str, str]]:
+    def _extra(self, envelope: Envelope, form: Body, conversation: Conversation | None) -> Iterable[tuple[str, str]]:
         message = envelope.message
         written = written_at(message)
         is_old = self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS
@@ -292,6 +297,8 @@ class SipCodec:
         language = message.entity.header("Content-Language")
         if language:
             yield "Content-Language", language
+        if conversation:
+            yield from fields(conversation)
         if form.type:
             yield "Content-Type", form.type
 

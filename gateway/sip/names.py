@@ -93,7 +93,9 @@ SINGLE = frozenset(
 """Headers that may stand in a message once (SIP-12, SEC-28)."""
 
 _SPELLED = {
-    "call-id": "Call-ID", "content-id": "Content-ID", "cseq": "CSeq", "mime-version": "MIME-Version", "min-se": "Min-SE", "rack": "RAck",
+    "call-id": "Call-ID", "content-id": "Content-ID", "contribution-id": "Contribution-ID", "conversation-id": "Conversation-ID",
+    "cseq": "CSeq", "inreplyto-contribution-id": "InReplyTo-Contribution-ID", "mime-version": "MIME-Version", "min-se": "Min-SE",
+    "rack": "RAck",
     "request-uri": "Request-URI", "rseq": "RSeq", "sip-etag": "SIP-ETag", "sip-if-match": "SIP-If-Match",
     "www-authenticate": "WWW-Authenticate",
 }  # fmt: skip

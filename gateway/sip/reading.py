@@ -20,6 +20,7 @@ from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name
 
 from . import grammar
+from .conversation import conversation_of
 from .failures import MIXED, Report, find_report
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
@@ -38,7 +39,7 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
     """
     if typing := _typing_in(request, parties, now):
         return _notice(request, parties, typing, peer, trace_id, now)
-    expires_at = _expires_at(request, now)
+    expires_at, conversation = _expires_at(request, now), conversation_of(request)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
         _require_shown(request.header("content-disposition"), content_type)
@@ -60,7 +61,9 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         sender_device=parties.sender_device,
         recipient_device=parties.recipient_device,
         expires_at=expires_at,
-        thread=thread_of(request.call_id),
+        # Conversation-ID takes the place of Call-ID where there is one (RCS-03).
+        thread=(conversation and conversation.id) or thread_of(request.call_id),
+        conversation=conversation,
         asked=asked.wishes if asked else frozenset(),
         sender_name=sender_name(request),
         origin=origin,

@@ -15,7 +15,7 @@ from gateway.core.errors import SyntaxFault
 from gateway.core.remember import MOST_REMEMBERED, remembered
 from gateway.core.uri import Uri
 
-from . import grammar
+from . import conversation, grammar
 from .headers import MOST_CSEQ, MOST_HOPS, NameAddr, Via
 from .names import canonical
 from .section import Headers
@@ -63,8 +63,8 @@ def response(
     """A response without a body to this request, or to the readable part of one that is broken (`BadMessage.partial`).
 
     Via, From, To, Call-ID and CSeq are those of the request, octet for octet (RFC 3261 section 8.2.6.2), but for two things: the top Via
-    is stamped with the packet's source (host, port), and a display name with control characters is left out. to_tag: what To gets when it
-    has no tag; empty for none (a 100). extra: further header fields.
+    is stamped with the packet's source (host, port), and a display name with control characters is left out. The names that RCS has for a
+    conversation are repeated too (RCS-02). to_tag: what To gets when it has no tag; empty for none (a 100). extra: further header fields.
     """
     index = request.index
     top, *lower = request.via_values
@@ -81,6 +81,7 @@ def response(
         parts += (b"\r\nCall-ID: ", index["call-id"][0])
     if "cseq" in index:
         parts += (b"\r\nCSeq: ", index["cseq"][0])
+    parts += conversation.echoed(index)
     parts += [_row(name, text) for name, text in extra]
     parts.append(_END)
     return b"".join(parts)

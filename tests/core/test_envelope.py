@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.address import SipAddress
 from gateway.core.cpim import CpimMessage, compose
-from gateway.core.envelope import NAMESPACE, Envelope, RequestOrigin, StanzaOrigin
+from gateway.core.envelope import NAMESPACE, Conversation, Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.mime import Entity
@@ -98,6 +98,7 @@ ENVELOPES = st.builds(
     origin=ORIGINS,
     about=ORIGINS,
     volatile=st.booleans(),
+    conversation=st.none() | st.builds(Conversation, TEXT, TEXT, TEXT),
 )
 
 
@@ -148,8 +149,10 @@ KEPT = PLAIN.to_cpim()
         KEPT.replace(b"urn:uuid:5f1d", b"urn:uuid:0000"),
         KEPT.replace(b"\r\n\r\nMidi", b"Midi").replace(b"From: <im", b"<im"),
         KEPT[:40],
+        KEPT.replace(b"gw.Id:", b"gw.Conversation: {}\r\ngw.Id:"),
+        KEPT.replace(b"gw.Id:", b"gw.Conversation: [1]\r\ngw.Id:"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_anything_else_is_a_syntax_fault(raw: bytes) -> None:
     with pytest.raises(SyntaxFault):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.tables import FieldRow, Tables
+from gateway.core.text import shown_name
 from gateway.relay.directory import Directory
 from gateway.sip.codec import PLACE_OF_BRANCH
+from gateway.sip.identity import display_name
 from gateway.sip.message import Request, Response
-from gateway.sip.reading import sender_name
 
 from .fields import fields_of
 from .messages import CALLED, CPIM, SIP, XMPP, Read, read_message
@@ -28,7 +29,8 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
     before, after = fields_of(came), fields_of(became)
     if after.get("id") == PLACE_OF_BRANCH:
         after["id"] = "(a new branch for each try)"
-    if isinstance(came.sip, Request) and "typing" not in before and sender_name(came.sip) and tables.carries("from-name", "xmpp"):
+    name = display_name(came.sip, tables.numbers) if isinstance(came.sip, Request) and "typing" not in before else ""
+    if name and shown_name(name) and tables.carries("from-name", "xmpp"):
         after.setdefault("from-name", _ONCE)
     if before.get("link", " ").partition(" | ")[0] in after.get("body", ""):
         after.setdefault("link", _TOLD)

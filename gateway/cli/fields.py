@@ -11,7 +11,9 @@ from gateway.core.content import content_of
 from gateway.core.cpim import CORE, IMDN, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity
+from gateway.core.numbers import NO_NUMBERS
 from gateway.sip.headers import title
+from gateway.sip.identity import senders
 from gateway.sip.message import Request, Response
 from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
@@ -22,7 +24,8 @@ from .messages import SIP, XMPP, Read
 _ROUTES = ("Original-To", "IMDN-Record-Route", "IMDN-Route")
 _NAMED = frozenset(
     ("from", "to", "call-id", "cseq", "via", "max-forwards", "subject", "content-type", "content-length", "content-language", "date",
-     "expires", "priority", "require", "route", "conversation-id")
+     "expires", "priority", "require", "route", "conversation-id",
+     "p-asserted-identity")
 )  # fmt: skip
 _EXTENSIONS = {
     (xml.E2E, "e2e"): "security",
@@ -75,7 +78,7 @@ def _request(request: Request | None) -> dict[str, str]:
         found
         | shown
         | {
-            "from": request.from_.uri_text,
+            "from": _sender(request),
             "to": _listed([request.request_uri_text, *(named if len(named) > 1 else ())]),
             "thread": f"{conversation} (in Conversation-ID)" if conversation else request.call_id,
             "subject": request.header("subject") or found.get("subject", ""),
@@ -90,6 +93,13 @@ def _request(request: Request | None) -> dict[str, str]:
             "other": _listed([*names, found.get("other", "")]),
         }
     )
+
+
+def _sender(request: Request) -> str:
+    try:
+        return senders(request, NO_NUMBERS)[0].text
+    except Refusal:
+        return request.from_.uri_text
 
 
 def _stanza(stanza: Element | None) -> dict[str, str]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from .jid import Jid
 from .remember import remembered
 
+ANONYMOUS_HOST = "anonymous.invalid"
+"""The domain of who hides who he is (RFC 3323 section 4.1.1.3)."""
+_ANONYMOUS_USER = f"anonymous@{ANONYMOUS_HOST}"
+
 
 @dataclass(frozen=True, slots=True)
 class SipAddress:
@@ -24,6 +28,16 @@ class SipAddress:
         """The form in which two addresses are compared: the user mapped as a JID localpart is (ADDR-10)."""
         mapped = mapped_user(self.user)
         return self if mapped == self.user else SipAddress(mapped, self.domain)
+
+    @staticmethod
+    def anonymous(domain: str) -> SipAddress:
+        """Somebody of this domain who does not say who: nobody can write to him, and no user is called that (RCS-06)."""
+        return SipAddress(_ANONYMOUS_USER, domain)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether this stands for whoever did not say who he is."""
+        return self.normal.user == _ANONYMOUS_USER
 
     def __str__(self) -> str:
         return f"{self.user}@{self.domain}" if self.user else self.domain

@@ -25,13 +25,15 @@ class RequestOrigin:
     """The SIP request that brought a message: what a report about it has to name (FRAG-41).
 
     to_uri: whom the sender wrote to, in the sender's spelling. Of its From nothing: a report goes to the address of record of the sender.
-    asked: the disposition notifications that its sender wants; None for none.
+    asked: the disposition notifications that its sender wants; None for none. author: who he is where the message does not say it, because
+    he asked for that, as `home_uri` writes it: he alone is told of a failure.
     """
 
     to_uri: str
     call_id: str
     cseq: str
     asked: Asked | None = None
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
         facts = [("To-URI", origin.to_uri), ("Call-ID", origin.call_id), ("CSeq", origin.cseq)]
         if origin.asked:
             facts.append(("IMDN", origin.asked.dump()))
+        if origin.author:
+            facts.append(("Author", origin.author))
     else:
         facts = [("Stanza", origin.id), ("Type", origin.type), ("Sender", origin.sender), ("Recipient", origin.recipient)]
     return [(f"{name}-{what}", value) for what, value in facts]
@@ -220,7 +224,8 @@ def _origin_fields(name: str, origin: Origin) -> list[tuple[str, str]]:
 def _read_origin(own: dict[str, str], name: str) -> Origin | None:
     if f"{name}-To-URI" in own:
         asked = Asked.load(own[f"{name}-IMDN"]) if f"{name}-IMDN" in own else None
-        return RequestOrigin(own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"], asked)
+        author = own.get(f"{name}-Author", "")
+        return RequestOrigin(own[f"{name}-To-URI"], own[f"{name}-Call-ID"], own[f"{name}-CSeq"], asked, author)
     if f"{name}-Stanza" in own:
         return StanzaOrigin(own[f"{name}-Stanza"], own[f"{name}-Type"], own[f"{name}-Sender"], own[f"{name}-Recipient"])
     return None

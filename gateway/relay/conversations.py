@@ -52,7 +52,7 @@ class Conversations:
     def news(self, envelope: Envelope) -> Recollection | None:
         """What has to be written down with this message, if anything."""
         sender, recipient, said = envelope.sender, envelope.recipient, envelope.conversation
-        if not (isinstance(sender, SipAddress) and isinstance(recipient, Jid)) or not (said or self._last):
+        if not (isinstance(sender, SipAddress) and isinstance(recipient, Jid)) or sender.is_anonymous or not (said or self._last):
             return None
         key = self._pair(sender, recipient)
         if said is None and key not in self._last:

@@ -82,6 +82,10 @@ class Directory:
         named = self._sip_name.get(address.domain)
         return "RFC 7247 section 6.5" if named and named == ascii_domain(address.domain) else "domain pair, RFC 7247 section 6.5"
 
+    def is_anonymous(self, jid: Jid) -> bool:
+        """Whether this stands for whoever of a domain of the SIP side has not said who he is: he cannot be written to (RCS-06)."""
+        return jid.domain in self.sip_side and jid.local == escape_local(SipAddress.anonymous("").user)
+
     def uri_of(self, home: Address) -> str:
         """The URI by which the SIP side reaches this person, or sees him. Raises Refusal."""
         return self.numbers.written(home) if isinstance(home, SipAddress) else sip_uri(self.sip_of(home))
@@ -94,7 +98,7 @@ class Directory:
         if pair := self._by_sip.get(address.normal):
             return pair.jid if pair.jid.domain in self.xmpp_side else address
         jid_domain = self._jid_name.get(address.domain)
-        if jid_domain is None:
+        if jid_domain is None or (jid_domain in self.sip_side and address.is_anonymous):
             return None
         jid = Jid(escape_local(mapped_user(address.user)) if address.user else "", jid_domain)
         if jid in self._by_jid:
@@ -112,7 +116,7 @@ class Directory:
         if sip_domain is None:
             return None
         address = SipAddress(unescape_local(jid.local), sip_domain)
-        if address.normal in self._by_sip:
+        if address.normal in self._by_sip or self.is_anonymous(jid):
             return None
         return address if jid.domain in self.sip_side else jid
 

@@ -100,6 +100,8 @@ class Guard:
         home = self._home_of_jid(sender, "sender-malformed")
         if not isinstance(home, Jid):
             raise Refusal("sender-spoofs-sip" if home else "sender-foreign")
+        if target.domain == link and self.directory.is_anonymous(target):
+            raise Refusal("anonymous-recipient")
         recipient = self._home_of_jid(target, "target-unknown")
         if target.domain != link or not isinstance(recipient, SipAddress):
             raise Refusal("target-unknown")

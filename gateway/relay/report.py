@@ -41,7 +41,10 @@ class Facts:
         """Of a message that somebody has sent; None for what the gateway says itself, and for what is not kept."""
         if envelope.origin is None or envelope.volatile:
             return None
-        return Facts(envelope.sender, envelope.sender_device, envelope.recipient, envelope.origin, envelope.received_at, envelope.asked)
+        origin, author, device = envelope.origin, envelope.sender, envelope.sender_device
+        if isinstance(origin, RequestOrigin) and origin.author:
+            author, device = read_home(origin.author)
+        return Facts(author, device, envelope.recipient, origin, envelope.received_at, envelope.asked)
 
     def dump(self) -> str:
         """In one line of text; `load` undoes it exactly."""

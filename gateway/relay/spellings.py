@@ -40,8 +40,10 @@ class Spellings:
         usual = self._directory.home_of_jid(self._directory.jid_of(sender))
         if sender == usual and not self._known:
             return None
+        if not isinstance(usual, SipAddress):
+            return None  # Nobody can write to him.
         key = self._key(sender, recipient)
-        expected = self._known.get(key) or (usual.user if isinstance(usual, SipAddress) else "")
+        expected = self._known.get(key) or usual.user
         return Recollection(KIND, key, now + _SECONDS, sender.user) if sender.user != expected else None
 
     def learn(self, key: int, user: str) -> None:

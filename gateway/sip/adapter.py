@@ -228,6 +228,8 @@ class SipAdapter:
             return
         for name in uas.oddities(request, read):
             self._endpoint.counters[name] += 1
+            if name == "misnamed" and isinstance(read, Envelope):
+                log.info("message/cpim names another author", side="sip", trace_id=read.trace_id, peer=read.peer)
         self._offered.add(key)
         try:
             if isinstance(read, Envelope):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from gateway.core.address import SipAddress
+from gateway.core.address import ANONYMOUS_HOST, SipAddress
 from gateway.core.cpim import MEDIA_TYPE, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE, Asked, Disposition, asked_in, parse_notification
 from gateway.core.mime import Entity, mime_parts
+from gateway.core.numbers import NumberPlan
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Notice, Parties
 from gateway.core.uri import Uri
@@ -60,13 +62,28 @@ def _documents(body: Entity) -> Iterator[Entity]:
             yield from parts
 
 
-def asked_by(message: CpimMessage, message_id: str, sender: SipAddress) -> Asked | None:
-    """What the author of a message asks for; None where nothing, or where a notification would go to somebody else's domain (IMDN-32)."""
+def asked_by(message: CpimMessage, message_id: str, sender: SipAddress, numbers: NumberPlan) -> Asked | None:
+    """What the author of a message asks for; None where nothing, or where a notification would go to somebody else's domain (IMDN-32).
+
+    An author or addressee who is anonymous in the object is the one of the request (RCS-05). A sender who does not say who he is has no
+    address that a notification could go to (IMDN-12).
+    """
+    if sender.is_anonymous:
+        return None
     try:
         asked = asked_in(message, message_id)
         if asked is None:
             return None
+        if is_anonymous(asked.author):
+            asked = replace(asked, author=numbers.written(sender))
+        if is_anonymous(asked.recipient):
+            asked = replace(asked, recipient="")
         addresses = [asked.author, *[route.rpartition("<")[2].removesuffix(">") for route in asked.routes]]
-        return asked if all(Uri.parse(uri).host == sender.domain for uri in addresses) else None
+        return asked if all(numbers.address(Uri.parse(uri)).domain == sender.domain for uri in addresses) else None
     except SyntaxFault:
         return None
+
+
+def is_anonymous(uri: str) -> bool:
+    """Whether a URI in message/cpim says "see the transport" (RCS-05). Raises SyntaxFault."""
+    return bool(uri) and Uri.parse(uri).host == ANONYMOUS_HOST

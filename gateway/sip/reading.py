@@ -10,10 +10,11 @@ from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, entity_message, te
 from gateway.core.content import content_of, dispositions_of
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
-from gateway.core.envelope import Envelope, RequestOrigin
+from gateway.core.envelope import Conversation, Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
 from gateway.core.mime import ContentType, Entity
+from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Notice, Parties
 from gateway.core.tables import Tables
@@ -22,6 +23,7 @@ from gateway.core.text import one_line, shown_name
 from . import grammar
 from .conversation import conversation_of
 from .failures import MIXED, Report, find_report
+from .identity import display_name
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
 from .redirect import preference
@@ -32,23 +34,26 @@ _MOST_REASON = 128
 _TYPING = re.compile(rb"im-iscomposing\+xml", re.I)
 
 
-def read_message(request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+def read_message(
+    request: Request, parties: Parties, peer: str, trace_id: str, now: float, numbers: NumberPlan = NO_NUMBERS
+) -> Envelope | None:
     """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal.
 
     One that says something of other messages is `read_news`'s.
     """
     if typing := _typing_in(request, parties, now):
         return _notice(request, parties, typing, peer, trace_id, now)
-    expires_at, conversation = _expires_at(request, now), conversation_of(request)
+    expires_at = _expires_at(request, now)
+    name, conversation = display_name(request, numbers), conversation_of(request)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
         _require_shown(request.header("content-disposition"), content_type)
     is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
-    message = _read_cpim(request.body) if is_cpim else _composed(request, parties, now)
+    message = _read_cpim(request.body) if is_cpim else _composed(request, parties, name, now)
     if not _body(message.entity) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
     message_id = _message_id(message) if is_cpim else ""
-    asked = asked_by(message, message_id, parties.sender) if message_id and isinstance(parties.sender, SipAddress) else None
+    asked = asked_by(message, message_id, parties.sender, numbers) if message_id and isinstance(parties.sender, SipAddress) else None
     origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE", asked)
     return Envelope(
         id=message_id or stanza_id(request),
@@ -61,11 +66,10 @@ def read_message(request: Request, parties: Parties, peer: str, trace_id: str, n
         sender_device=parties.sender_device,
         recipient_device=parties.recipient_device,
         expires_at=expires_at,
-        # Conversation-ID takes the place of Call-ID where there is one (RCS-03).
-        thread=(conversation and conversation.id) or thread_of(request.call_id),
+        thread=_thread(request, conversation),
         conversation=conversation,
         asked=asked.wishes if asked else frozenset(),
-        sender_name=sender_name(request),
+        sender_name=shown_name(name) if name else "",
         origin=origin,
     )
 
@@ -101,9 +105,14 @@ def _notice(request: Request, parties: Parties, message: CpimMessage, peer: str,
         peer=peer,
         sender_device=parties.sender_device,
         recipient_device=parties.recipient_device,
-        thread=thread_of(request.call_id),
+        thread=_thread(request, conversation_of(request)),
         volatile=True,
     )
+
+
+def _thread(request: Request, conversation: Conversation | None) -> str:
+    """Conversation-ID takes the place of Call-ID where there is one (RCS-03)."""
+    return (conversation and conversation.id) or thread_of(request.call_id)
 
 
 _MAY_NOTIFY = (NOTIFICATION_TYPE, _CPIM_TYPE, "multipart/mixed")
@@ -123,11 +132,14 @@ def report_in(request: Request) -> Report | None:
     return find_report(body_of(request))
 
 
-def _composed(request: Request, parties: Parties, now: float) -> CpimMessage:
-    """message/cpim around a body that is none: text is written anew in UTF-8, any other entity stays as it came."""
+def _composed(request: Request, parties: Parties, display: str, now: float) -> CpimMessage:
+    """message/cpim around a body that is none: text is written anew in UTF-8, any other entity stays as it came.
+
+    display: the name of the sender.
+    """
     content_type = request.content_type
     subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
-    subjects, name = ((subject, ""),) if subject else (), one_line(request.from_.display_name)
+    subjects, name = ((subject, ""),) if subject else (), one_line(display)
     sent_at = _sent_at(request, now)
     if content_type is None or content_type.essence == "text/plain":
         language = (request.content_language or "") if "content-language" in request.index else ""
@@ -222,14 +234,6 @@ def _require_shown(disposition: str | None, content_type: ContentType | None) ->
     kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
     if kind and kind.lower() not in dispositions_of(content_type):
         raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
-
-
-def sender_name(request: Request) -> str:
-    """What the sender calls himself in From; nothing where he asks for privacy of any kind (RFC 3323 section 4.2)."""
-    name = request.from_.display_name
-    if not name or ("privacy" in request.index and (request.header("privacy") or "").strip().lower() != "none"):
-        return ""
-    return shown_name(name)
 
 
 def _message_id(message: CpimMessage) -> str:

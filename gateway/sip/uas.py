@@ -10,10 +10,10 @@ from gateway.core.codings import CODINGS, undone
 from gateway.core.content import FILE_TRANSFER, LOCATION
 from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
-from gateway.core.envelope import Envelope
+from gateway.core.envelope import Envelope, home_uri
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
-from gateway.core.ports import Notice, Peer, Policy
+from gateway.core.ports import Notice, Parties, Peer, Policy
 from gateway.core.remember import remembered
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -22,7 +22,7 @@ from gateway.core.uri import Uri
 from . import writer
 from .endpoint import Answer
 from .failures import Report
-from .headers import NameAddr
+from .identity import hidden, is_from_another, senders, unnamed, wants_privacy
 from .message import METHODS, Request
 from .reading import is_dated, read_message, read_news, report_in
 
@@ -129,12 +129,29 @@ class Uas:
         if report is not None:
             self._acceptable(request)
             return self._news(report, peer, target)
-        parties = self._policy.from_sip(peer, _sender(request.from_), target)
+        parties = self._parties(request, peer, target)
         self._acceptable(request)
         if codings:
             request = self._decoded(request, codings, parties.sender.domain)
         news = read_news(request, parties)
-        return read_message(request, parties, peer.label, trace_id, now) if news is None else news
+        return self._read(request, parties, peer.label, trace_id, now) if news is None else news
+
+    def _parties(self, request: Request, peer: Peer, target: Uri) -> Parties:
+        """Who writes to whom: of the identities of the sender the first one that is of a served domain (RCS-04). Raises Refusal."""
+        *likelier, last = senders(request, self._tables.numbers)
+        for uri in likelier:
+            try:
+                return self._policy.from_sip(peer, uri, target)
+            except Refusal as refusal:
+                if refusal.key != "sender-not-served":
+                    raise
+        return self._policy.from_sip(peer, last, target)
+
+    def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+        if not wants_privacy(request):
+            return read_message(request, parties, peer, trace_id, now, self._tables.numbers)
+        read = read_message(request, unnamed(parties), peer, trace_id, now, self._tables.numbers)
+        return hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
 
     def _news(self, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
         """What a report says, to whom it is sent, of a request that went to where its peer speaks for (FRAG-42, FRAG-45).
@@ -176,12 +193,12 @@ class Uas:
         """The value of Accept-Encoding towards a SIP domain."""
         return ", ".join([*(CODINGS if self._settings.route(domain).decode else ()), "identity"])
 
-    @staticmethod
-    def oddities(request: Request, read: Envelope | tuple[Notice, ...]) -> Iterator[str]:
+    def oddities(self, request: Request, read: Envelope | tuple[Notice, ...]) -> Iterator[str]:
         """What was let pass in a message that is taken: the names by which it is counted.
 
         "unused": headers that a MESSAGE does not have (MSG-90). "undated": a Date that is none (MSG-55). "lenient": message/cpim that its
-        grammar forbids (CPIM-04, CPIM-22), that says another length (CPIM-05), or that names no author (CPIM-30).
+        grammar forbids (CPIM-04, CPIM-22), that says another length (CPIM-05), or that names no author (CPIM-30). "misnamed": it names
+        another author than the sender, who is the author all the same (CPIM-35).
         """
         if not _OF_NO_MESSAGE.isdisjoint(request.index):
             yield "unused"
@@ -189,6 +206,8 @@ class Uas:
             yield "undated"
         if isinstance(read, Envelope) and (read.message.notes or read.message.first("From") is None):
             yield "lenient"
+        if isinstance(read, Envelope) and is_from_another(read, self._tables.numbers):
+            yield "misnamed"
 
     def _scheme(self, request: Request) -> None:
         """416 for a scheme that is not served, as tel without an E.164 domain (SIP-58); sips is understood and not translated.
@@ -242,14 +261,3 @@ def _codings_of(request: Request) -> str:
         return ""
     codings = ", ".join(request.values("content-encoding"))
     return "" if codings.lower() == "identity" else codings
-
-
-def _sender(party: NameAddr) -> Uri:
-    """The URI of a From; a gr that stands behind the brackets belongs to it (ADDR-14)."""
-    gr = party.params.get("gr")
-    if gr is None or party.uri.param("gr") is not None:
-        return party.uri
-    try:
-        return Uri.parse(f"{party.uri_text};gr={gr}")
-    except SyntaxFault:
-        return party.uri

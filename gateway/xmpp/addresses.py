@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.address import SipAddress
+from gateway.core.address import ANONYMOUS_HOST, SipAddress
 from gateway.core.cpim import CORE, CpimAddress, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid, jid_from_xmpp_uri
@@ -18,7 +18,6 @@ MOST_NAMED = 64
 _MAPPED = ("sip", "sips", "im", "pres", "tel")
 _EXTERNAL = (*_MAPPED, "mailto", "urn")
 """What is shown as a URI. Whatever else stands there may be no address, and clients make links of URIs."""
-_NOT_SHOWN = "anonymous.invalid"
 
 
 def addresses(message: CpimMessage, names: Names, numbers: NumberPlan, *, copies: bool) -> str:
@@ -57,7 +56,7 @@ def _shown(value: str, names: Names, numbers: NumberPlan) -> dict[str, str]:
         uri = Uri.parse(person.uri)
     except SyntaxFault:
         return {"desc": text} if text else {}
-    if uri.host == _NOT_SHOWN:
+    if uri.host == ANONYMOUS_HOST:
         return {}  # RCS-05: it says "see the transport".
     description = shown_name(person.name)
     if jid := _jid(uri, names, numbers):

@@ -62,7 +62,9 @@ async def test_what_reads_as_something_else_is_no_name_and_no_reason_to_refuse(i
 @pytest.mark.requirement("IMSG-14")
 @conversation()
 async def test_who_asks_for_privacy_is_not_named(it: Talk) -> None:
-    assert await nicks(it, "Romeo", "Privacy: id\r\n") == []
+    request = it.request(from_=f"Romeo <{it.sip}>;tag=x", extra="Privacy: id\r\n", body=f"by {it.romeo}".encode())
+    assert status_of(await it.asks(request)) == 202
+    assert b"Romeo" not in await it.juliet.message(where=lambda stanza: f"by {it.romeo}".encode() in stanza)
     assert await nicks(it, "Romeo", "Privacy: none\r\n") == ["Romeo"]
 
 

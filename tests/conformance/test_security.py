@@ -113,11 +113,16 @@ async def test_a_peer_speaks_for_its_own_domains(it: Talk) -> None:
     async with peer(it.bridge, LIMITED) as limited, peer(it.bridge, STRANGER) as stranger:
         assert status_of(await it.asks(it.request(body=b"mine"), limited)) == 202
         assert "mine" in await it.hears()
-        foreign = it.request(from_="<sip:eve@other.test>;tag=e", extra=asserted)
-        assert status_of(await it.asks(foreign, limited)) == 403
+        for foreign in ("<sip:eve@other.test>", "<sip:u1@xmpp.test>"):
+            assert status_of(await it.asks(it.request(extra=f"P-Asserted-Identity: {foreign}\r\n"), limited)) == 403
+        own = it.request(from_="<sip:eve@other.test>;tag=e", extra=asserted, body=b"asserted")
+        assert status_of(await it.asks(own, limited)) == 202
+        assert "asserted" in await it.hears()
         assert status_of(await it.asks(it.request(extra=asserted), stranger)) == 403
     ours = it.request(from_="<sip:eve@other.test>;tag=e", extra=asserted.replace(it.sip, "sip:u1@xmpp.test"), body=b"eve")
-    assert status_of(await it.asks(ours)) == 202
+    assert status_of(await it.asks(ours)) == 403
+    unasserted = asserted.replace("P-Asserted-Identity", "X-Asserted").replace(it.sip, "sip:u1@xmpp.test")
+    assert status_of(await it.asks(it.request(from_="<sip:eve@other.test>;tag=e", extra=unasserted, body=b"eve"))) == 202
     heard = await it.juliet.message(where=lambda stanza: b"eve@other.test" in stanza)
     assert b"u1@xmpp.test" not in heard
     await it.hears_nothing()

@@ -188,3 +188,10 @@ def test_a_sip_user_comes_back_in_its_normal_form(user: str) -> None:
     assert sip_of(str(jid)) == f"sip:{sip_user(mapped_user(address.user))}@h.example"
     assert Uri.parse(sip_of(str(jid))).address == address.normal
     assert jid_of(sip_of(str(jid))) == jid
+
+
+@pytest.mark.requirement("RCS-06")
+def test_who_does_not_say_who_he_is_has_an_address_of_his_domain() -> None:
+    assert str(SipAddress.anonymous("sip.example")) == "anonymous@anonymous.invalid@sip.example"
+    assert SipAddress("Anonymous@ANONYMOUS.invalid", "sip.example").is_anonymous
+    assert not SipAddress("anonymous", "anonymous.invalid").is_anonymous

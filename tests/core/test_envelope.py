@@ -70,7 +70,7 @@ JIDS = st.sampled_from(
     ["juliet@example.com", r"o\27malley@sip.example", "bücher.example", "fü@bücher.example", "a#[b]{c}|d%@h", "a@[2001:db8::1]"]
 ).map(Jid.parse)
 DEVICES = st.sampled_from(["", "balcony", "Büro PC", "a/b@c", " x ", "50%25;gr=y?z#", '"<>"', "😀\u3042"])
-ORIGINS = st.none() | st.builds(RequestOrigin, TEXT, TEXT, TEXT) | st.builds(StanzaOrigin, TEXT, TEXT, TEXT, TEXT)
+ORIGINS = st.none() | st.builds(RequestOrigin, TEXT, TEXT, TEXT, author=TEXT) | st.builds(StanzaOrigin, TEXT, TEXT, TEXT, TEXT)
 MOMENTS = st.floats(0, 1e11, allow_nan=False)
 MESSAGES = st.builds(
     lambda subject, content: compose(

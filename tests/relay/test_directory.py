@@ -216,3 +216,16 @@ def test_what_is_nobody_is_said_to_be_nobody(typed: str) -> None:
 )
 def test_the_rule_that_decides_is_named(address: SipAddress | Jid, rule: str) -> None:
     assert DIRECTORY.rule(address) == rule
+
+
+@pytest.mark.requirement("RCS-06", "SEC-14")
+def test_who_is_anonymous_has_a_jid_that_leads_to_nobody() -> None:
+    nobody = SipAddress.anonymous("ims.example")
+    jid = DIRECTORY.jid_of(nobody)
+    assert str(jid) == r"anonymous\40anonymous.invalid@phones.example"
+    assert DIRECTORY.is_anonymous(jid)
+    assert (DIRECTORY.home_of_jid(jid), DIRECTORY.home_of_sip(nobody)) == (None, None)
+    namesake = Jid(jid.local, "xmpp.example")
+    assert not DIRECTORY.is_anonymous(namesake)
+    assert DIRECTORY.home_of_jid(namesake) == namesake
+    assert not DIRECTORY.is_anonymous(Jid("romeo", "sip.example"))

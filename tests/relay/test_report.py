@@ -278,3 +278,15 @@ def test_an_error_while_the_message_is_still_on_its_way_is_told_once(tmp_path: P
         it.answer(it.sip, LOST)
         it.restart()
         assert it.sip.texts == ["report 404"]
+
+
+@pytest.mark.requirement("RCS-06", "MSG-22")
+def test_who_stays_anonymous_is_told_at_his_own_address_also_after_a_restart() -> None:
+    origin = RequestOrigin("sip:juliet@xmpp.example", "c1", "7 MESSAGE", author="sip:romeo@sip.example;gr=orchard")
+    found = Facts.of(replace(FROM_SIP, sender=SipAddress.anonymous("sip.example"), sender_device="", origin=origin))
+    assert found
+    for facts in (found, Facts.load(found.dump())):
+        assert facts
+        failed = report.told(facts, FAILED, "new", NOW)
+        assert failed
+        assert (failed.recipient, failed.recipient_device, failed.sender) == (ROMEO, "orchard", JULIET)

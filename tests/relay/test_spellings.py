@@ -75,3 +75,8 @@ def test_over_the_bound_the_one_learned_first_goes(monkeypatch: pytest.MonkeyPat
     assert it.spelling(ROMEO, JULIET) == "ROMEO"
     it.learn(3, "C")
     assert it.spelling(ROMEO, JULIET) == "romeo"
+
+
+@pytest.mark.requirement("RCS-06")
+def test_who_cannot_be_written_to_is_not_spelled() -> None:
+    assert fresh().news(SipAddress.anonymous("sip.example"), JULIET, 0.0) is None

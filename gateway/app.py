@@ -26,6 +26,7 @@ from gateway.relay.desk import Desk
 from gateway.relay.relay import Relay
 from gateway.relay.spellings import KIND as SPELLING
 from gateway.sip.adapter import SipAdapter
+from gateway.sip.peers import KIND as PEER
 from gateway.store.outbox import Outbox, locked
 from gateway.translation import translation
 from gateway.xmpp.component import ComponentCarrier, ComponentLink
@@ -53,12 +54,19 @@ class Gateway:
         self.outbox = Outbox(file)
         parts = translation(settings, tables, self.outbox.secret())
         self.relay = Relay(self.outbox, settings.limits, parts.spellings)
-        self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret())
+        self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret(), parts.peers)
         self.xmpp = ComponentCarrier(parts.to_xmpp)
         self._parts = parts
+        parts.peers.keep = self.relay.remember
         desk = Desk(self.relay, self.outbox, time.monotonic)
         self._control = ControlSocket(
-            settings.data_dir / "control.sock", desk, lambda: self.health, lambda text: parts.directory.find(text)[1], tables.refusal
+            settings.data_dir / "control.sock",
+            desk,
+            lambda: self.health,
+            lambda text: parts.directory.find(text)[1],
+            tables.refusal,
+            parts.peers,
+            parts.peer,
         )
 
     @property
@@ -98,6 +106,7 @@ class Gateway:
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._parts.spellings.load(self.outbox.remembered(SPELLING))
         self.relay.conversations.load(self.outbox.remembered(CONVERSATION))
+        self._parts.peers.load(self.outbox.remembered(PEER))
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
             self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, self._parts.to_xmpp, self._parts.guard, self.relay)

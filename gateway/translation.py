@@ -5,8 +5,12 @@ It imports neither the store nor a socket, so that `stoxgate translate` and `sto
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
+from gateway.core.address import SipAddress
+from gateway.core.domain import ascii_domain
+from gateway.core.errors import Refusal
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.relay.directory import Directory
@@ -14,7 +18,8 @@ from gateway.relay.guard import Guard
 from gateway.relay.spellings import Spellings
 from gateway.sip.codec import SipCodec
 from gateway.sip.listening import longest_sent_by
-from gateway.sip.takes import Known, nothing_known
+from gateway.sip.peers import Peers
+from gateway.sip.takes import Known
 from gateway.xmpp.codec import XmppCodec
 
 
@@ -29,19 +34,33 @@ class Translation:
     to_xmpp: XmppCodec
     to_sip: SipCodec
     spellings: Spellings
+    peers: Peers
+
+    def peer(self, text: str) -> SipAddress:
+        """Whom somebody means by a SIP peer: a person on that side, or with "*@" all of a domain. Raises Refusal, SyntaxFault."""
+        if text.startswith("*@"):
+            domain = ascii_domain(text[2:])
+            if domain in self.settings.sip.domains:
+                return SipAddress("", domain)
+            raise Refusal("target-unknown", f"{domain} is no SIP domain that is served here")
+        home = self.directory.find(text)[1]
+        if isinstance(home, SipAddress):
+            return home
+        raise Refusal("target-unknown", f"{text} lives on the XMPP side")
 
 
-def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known = nothing_known) -> Translation:
-    """The pure part of a gateway with this configuration. takes: what the people on the SIP side are known to take."""
+def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known | None = None) -> Translation:
+    """The pure part of a gateway with this configuration. takes: what SIP users are known to take, where that is not what `peers` know."""
     directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
     sent_by = longest_sent_by(((listener.transport, listener.address) for listener in settings.sip.listen), settings.name)
-    spellings = Spellings(directory, secret)
+    spellings, peers = Spellings(directory, secret), Peers(secret, time.time)
     return Translation(
         settings,
         tables,
         directory,
         Guard(settings, directory),
         XmppCodec(directory, tables, settings),
-        SipCodec(directory, tables, settings, secret, sent_by, spellings, takes),
+        SipCodec(directory, tables, settings, secret, sent_by, spellings, takes or peers.takes),
         spellings,
+        peers,
     )

@@ -48,10 +48,30 @@ class Queue(Protocol):
         """Keep and deliver a message."""
 
 
+class Row(Protocol):
+    """One fact: a named tuple of address, feature, takes, source, until (POSIX seconds)."""
+
+    def _asdict(self) -> dict[str, object]:
+        """By name."""
+
+
+class Peers(Protocol):
+    """What the people on the SIP side take."""
+
+    def rows(self, address: SipAddress | None) -> Sequence[Row]:
+        """What is known of one, or of all."""
+
+    def pin(self, address: SipAddress, takes: Mapping[str, bool | None]) -> None:
+        """Have these count whatever is learned. Raises ValueError."""
+
+    def forget(self, address: SipAddress) -> bool:
+        """Know nothing of him."""
+
+
 class ControlSocket:
     """The service. `open` replaces a socket that a killed process left.
 
-    home_of: the home address behind what somebody typed. row_of: the texts of a refusal.
+    home_of: the home address behind what somebody typed; peer_of: who on the SIP side. row_of: the texts of a refusal.
     """
 
     def __init__(
@@ -61,7 +81,10 @@ class ControlSocket:
         health: Callable[[], Mapping[str, object]],
         home_of: Callable[[str], Address],
         row_of: Callable[[str], RefusalRow],
+        peers: Peers,
+        peer_of: Callable[[str], SipAddress],
     ) -> None:
+        self._peers, self._peer_of = peers, peer_of
         self._path, self._relay, self._report, self._home_of, self._row_of = path, queue, health, home_of, row_of
         self._runner: web.AppRunner | None = None
 
@@ -76,6 +99,9 @@ class ControlSocket:
                 web.post("/queue/{seq:[0-9]{1,18}}/retry", self._retry),
                 web.post("/queue/{seq:[0-9]{1,18}}/drop", self._drop),
                 web.post("/send", self._send),
+                web.get("/peers", self._known),
+                web.post("/peers/pin", self._pin),
+                web.post("/peers/forget", self._forget),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
@@ -136,6 +162,45 @@ class ControlSocket:
         refused = await decided
         return self._refused(refused) if refused else web.json_response({"trace_id": envelope.trace_id})
 
+    # -- peers ---------------------------------------------------------------------------------------------------------
+    async def _known(self, request: web.Request) -> web.Response:
+        text = request.query.get("address", "")
+        try:
+            return web.json_response([row._asdict() for row in self._peers.rows(self._named(text) if text else None)])
+        except (Refusal, SyntaxFault) as fault:
+            return self._refused(fault)
+
+    async def _pin(self, request: web.Request) -> web.Response:
+        try:
+            wanted = await request.json()
+            address, takes = self._named(wanted["address"]), wanted["takes"]
+            if not isinstance(takes, dict) or not all(each is None or isinstance(each, bool) for each in takes.values()):
+                raise TypeError
+            self._peers.pin(address, takes)
+        except (Refusal, SyntaxFault) as fault:
+            return self._refused(fault)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return _no(400, "a JSON object with address and takes, {feature: true, false or null}, is needed")
+        return web.json_response({"address": wanted["address"]})
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        try:
+            wanted = await request.json()
+            is_known = self._peers.forget(self._named(wanted["address"]))
+        except (Refusal, SyntaxFault) as fault:
+            return self._refused(fault)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return _no(400, "a JSON object with address is needed")
+        return web.json_response({"address": wanted["address"]}) if is_known else _no(404, f"nothing is known of {wanted['address']}")
+
+    def _named(self, address: str) -> SipAddress:
+        """Raises Refusal; SyntaxFault, which names the address."""
+        try:
+            return self._peer_of(address)
+        except SyntaxFault as fault:
+            raise SyntaxFault(f'"{address}": {fault}') from None
+
+    # -- addresses -----------------------------------------------------------------------------------------------------
     def _found(self, address: str) -> Address:
         """Whose address that is. Raises Refusal; SyntaxFault, which names the address."""
         try:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "tables": "Print the mapping tables in force.",
     "send": "Put one message through a running gateway.",
     "queue": "Look at the outbox, and steer it.",
+    "peers": "Show what people on the SIP side take, and pin it.",
 }
 
 

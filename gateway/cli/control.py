@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(settings: Settings, method: str, path: str, body: dict[str, str] | None = None) -> bytes:
+def ask(settings: Settings, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
     """The octets of the answer; ends the command where the gateway says no. Raises NotRunningError, ControlError."""
     status, octets = _exchange(settings.data_dir / "control.sock", method, path, body)
     if status != 200:
@@ -43,7 +44,7 @@ def ask(settings: Settings, method: str, path: str, body: dict[str, str] | None 
     return octets
 
 
-def _exchange(path: Path, method: str, target: str, body: dict[str, str] | None) -> tuple[int, bytes]:
+def _exchange(path: Path, method: str, target: str, body: Mapping[str, object] | None) -> tuple[int, bytes]:
     connection = _UnixConnection(path)
     try:
         connection.request(method, target, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})

@@ -69,7 +69,7 @@ def list_(config: Path, as_json: bool) -> None:
     try:
         rows = json.loads(ask(settings, "GET", "/queue"))
     except NotRunningError:
-        rows = _at_rest(settings, _index) or []
+        rows = at_rest(settings, _index) or []
     if as_json:
         put_json(rows)
         return
@@ -99,7 +99,7 @@ def show(seq: int, config: Path, as_json: bool) -> None:
     try:
         octets = ask(settings, "GET", f"/queue/{seq}")
     except NotRunningError:
-        found = _at_rest(settings, lambda store: store.load([seq]))
+        found = at_rest(settings, lambda store: store.load([seq]))
         if not found:
             end(f"no message {seq}", REFUSED)
         octets = found[0][1]
@@ -149,7 +149,7 @@ def _steer(config: Path, seq: int, verb: str, settlement: Callable[[int], Settle
                 store.commit([], [], [settlement(entry.number)], [], store.next_number, time.time())
             return entry is not None
 
-        if not _at_rest(settings, settle):
+        if not at_rest(settings, settle):
             end(f"no message {seq}", REFUSED)
     if as_json:
         put_json({"seq": seq, "done": verb})
@@ -157,7 +157,7 @@ def _steer(config: Path, seq: int, verb: str, settlement: Callable[[int], Settle
         click.echo(f"message {seq}: {verb} done")
 
 
-def _at_rest(settings: Settings, work: Callable[[SqliteStore], T]) -> T | None:
+def at_rest(settings: Settings, work: Callable[[SqliteStore], T]) -> T | None:
     """Work on the store of a stopped gateway, under its lock; None where there is no store yet, and none is made."""
     from gateway.app import outbox_file
     from gateway.store.outbox import locked

@@ -22,7 +22,7 @@ class Verdict(Enum):
     MERGED = "merged"
     """The far side says that it has a copy of this very try already (482 to a repeat, RFC 3261 section 8.2.2.2)."""
     MOVED = "moved"
-    """The far side has sent it elsewhere: there at once, under a new number (`Delivery.moved`)."""
+    """The far side has sent it elsewhere, or takes another form of it: at once, under a new number (`Delivery.moved`, `rewritten`)."""
     POISON = "poison"
     """The peer ended the link because of this very message, more than once: put it aside (REL-18)."""
 
@@ -48,5 +48,6 @@ class Outcome:
 DELIVERED = Outcome(Verdict.DELIVERED)
 LOST = Outcome(Verdict.LOST)
 MOVED = Outcome(Verdict.MOVED)
+REWRITTEN = Outcome(Verdict.MOVED, 415)
 UNSENDABLE = Outcome(Verdict.POISON, reason="it cannot be sent: see the log")
 """A defect of ours, which stays with the message that it concerns."""

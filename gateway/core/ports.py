@@ -119,7 +119,7 @@ class Parcel(NamedTuple):
 
 
 class Delivery(Protocol):
-    """One message that is to be put on the wire now. The carrier calls `done` or `moved`, exactly once, on the loop."""
+    """One message that is to be put on the wire now. The carrier calls `done`, `moved` or `rewritten`, exactly once, on the loop."""
 
     @property
     def seq(self) -> int:
@@ -147,6 +147,9 @@ class Delivery(Protocol):
     def moved(self, parcel: Parcel) -> None:
         """This try has shown another place: send it again as this parcel of the same lane, once its new number is kept."""
 
+    def rewritten(self, parcel: Parcel) -> None:
+        """This try has shown that this form is not taken there: the same with another one, which stays for later tries."""
+
 
 class Carrier(Protocol):
     """One side, as the relay sees it."""
@@ -172,7 +175,7 @@ BRIEF, LASTING = "request", "receipt"
 class Recollection(NamedTuple):
     """Something that a later answer needs to find its way back.
 
-    kind: BRIEF and LASTING (Trace -> the message that it names), "spelling" (a SIP user as last spelled), and what else has to be kept.
+    kind: BRIEF and LASTING (Trace -> the message that it names), "spelling" (a SIP user as last spelled), "peer" (what one takes), ...
     key: digest of what it is found by. until: POSIX seconds. facts: what is remembered; the newest under a key is what counts.
     """
 

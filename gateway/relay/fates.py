@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.core.imdn import Disposition
-from gateway.core.outcome import Outcome, Verdict
+from gateway.core.outcome import REWRITTEN, Outcome, Verdict
 from gateway.core.ports import Entry, Settlement
 
 from .keeper import Keeper
@@ -63,7 +63,7 @@ class Fates:
                 # Not this message, but whatever comes next for the same recipient (MSG-49).
                 lane.due_at = max(lane.due_at, self._clock() + min(outcome.retry_after, MOST_DUE_SECONDS))
         elif verdict is Verdict.MOVED:
-            self._move(lane, message)
+            self._move(lane, message, outcome)
         elif verdict is Verdict.POISON:
             self.park(message, lane.key, outcome.reason)
         elif parcel.once:
@@ -104,11 +104,11 @@ class Fates:
             self.fail(message, why)
 
     # -- another try ---------------------------------------------------------------------------------------------------
-    def _move(self, lane: Lane, message: Message) -> None:
-        """Send it to where it was redirected, once the commit that contains its new number is done; until then the lane is taken."""
+    def _move(self, lane: Lane, message: Message, outcome: Outcome) -> None:
+        """Send it to where it was redirected, or in another form, once its new number is committed; until then the lane is taken."""
         lane.flying[message.seq] = message
         message.number, message.repeat, message.resumed = self._number(), False, False
-        log_fate("redirected", message)
+        log_fate("rewritten" if outcome is REWRITTEN else "redirected", message)
 
         def numbered() -> None:
             del lane.flying[message.seq]

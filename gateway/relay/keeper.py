@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from gateway.core.errors import Refusal
-from gateway.core.ports import Committed, Settlement, Store
+from gateway.core.ports import Committed, Recollection, Settlement, Store
 
 from .lane import Message
 
@@ -25,6 +25,7 @@ _GATHER_SECONDS, _MOST_GATHER_SECONDS = 0.001, 0.006
 """Each message of a commit holds up the next commit by so much, up to a limit: below 1000 messages a second a message is committed at
 once, above that each commit takes a whole group."""
 _RETRY_COMMIT_SECONDS = 0.5
+_MOST_MEMORIES = 10_000
 
 
 class Keeper:
@@ -37,6 +38,7 @@ class Keeper:
         self._batch_octets = 0
         self._settled: list[int] = []
         self._settlements: list[Settlement] = []
+        self._memories: deque[Recollection] = deque(maxlen=_MOST_MEMORIES)
         self._follow_ups: dict[int, Message] = {}
         self._numbered: dict[int, Callable[[], None]] = {}
         self._committing = False
@@ -61,7 +63,7 @@ class Keeper:
     @property
     def is_busy(self) -> bool:
         """Whether anything is on its way to the store."""
-        return bool(self._committing or self._batch or self._settled or self._settlements)
+        return bool(self._committing or self._batch or self._settled or self._settlements or self._memories)
 
     @property
     def is_overloaded(self) -> bool:
@@ -113,6 +115,11 @@ class Keeper:
         self._settlements.append(settlement)
         self._flush_soon()
 
+    def remember(self, memory: Recollection) -> None:
+        """Something to be remembered beside all messages; while the store is broken, the oldest of too many go."""
+        self._memories.append(memory)
+        self._flush_later()
+
     # -- committing ----------------------------------------------------------------------------------------------------
     def _flush_soon(self) -> None:
         if self._flush_handle is None and not self._committing:
@@ -128,16 +135,24 @@ class Keeper:
             if handle:
                 handle.cancel()
         self._flush_handle = self._settle_handle = None
-        if self._committing or not (self._batch or self._settled or self._settlements):
+        if self._committing or not (self._batch or self._settled or self._settlements or self._memories):
             return
         messages = [self._batch.popleft() for _ in range(min(len(self._batch), _MOST_ROWS))]
         self._batch_octets -= sum([message.octets for message in messages])
         settled, self._settled = self._settled, []
         settlements, self._settlements = self._settlements[:_MOST_ROWS], self._settlements[_MOST_ROWS:]
+        memories = [self._memories.popleft() for _ in range(min(len(self._memories), _MOST_ROWS))]
         self._committing = True
         self._commit_at = self._loop.time() + min(_GATHER_SECONDS * len(messages), _MOST_GATHER_SECONDS)
         acceptances = [message.acceptance for message in messages if message.acceptance]
-        self._store.commit(acceptances, settled, settlements, lambda result: self._committed(messages, settled, settlements, result))
+
+        def committed(result: Committed) -> None:
+            if result.fault:
+                # Those that came meanwhile are newer, and stay where there is no room for both.
+                self._memories = deque([*memories, *self._memories], _MOST_MEMORIES)
+            self._committed(messages, settled, settlements, result)
+
+        self._store.commit(acceptances, settled, settlements, committed, memories)
 
     def _committed(self, messages: list[Message], settled: list[int], settlements: list[Settlement], result: Committed) -> None:
         self._committing = False
@@ -167,7 +182,7 @@ class Keeper:
                 done()
         if self._batch or self._numbered:
             self._flush_soon()
-        elif self._settled or self._settlements:
+        elif self._settled or self._settlements or self._memories:
             self._flush_later()
 
     def _refuse(self, message: Message, key: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.envelope import Envelope
-from gateway.core.outcome import MOVED, Outcome, Verdict
+from gateway.core.outcome import MOVED, REWRITTEN, Outcome, Verdict
 from gateway.core.ports import Acceptance, Answered, Carrier, Parcel
 
 FIRST_BACKOFF_SECONDS = 5.0
@@ -55,6 +55,11 @@ class Message:
         """This try has shown another place."""
         self.first, self.parcel = self.first or self.parcel, parcel
         self.ended(self, MOVED)
+
+    def rewritten(self, parcel: Parcel) -> None:
+        """This try has shown that another form is taken; a later one from the first place is written anew anyway, as its number is new."""
+        self.parcel = parcel
+        self.ended(self, REWRITTEN)
 
     def start_over(self) -> None:
         """The next try goes where the first one went."""

@@ -12,7 +12,7 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.imdn import Disposition
 from gateway.core.outcome import Outcome
-from gateway.core.ports import Acceptance, Answered, Carrier, Entry, Keys, Notice, Settlement, Store
+from gateway.core.ports import Acceptance, Answered, Carrier, Entry, Keys, Notice, Recollection, Settlement, Store
 from gateway.core.settings import Limits
 
 from .conversations import KIND as CONVERSATION
@@ -126,6 +126,10 @@ class Relay:
     def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
         """Tell the authors of messages that had been delivered; each is told once, and only when the gateway knows it (SEC-43)."""
         self._reports.told(notices, answered)
+
+    def remember(self, memory: Recollection) -> None:
+        """Have this written down with the next commit."""
+        self._keeper.remember(memory)
 
     def link_up(self, gate: str) -> None:
         """Go on with what waited for this link or next hop."""

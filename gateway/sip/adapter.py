@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -26,6 +26,8 @@ from .hops import Hops
 from .listening import longest_sent_by, sent_by
 from .locate import Locator, NotFoundError, Target
 from .message import BadMessage, Request, Response
+from .peers import Peers
+from .questions import Question, Questions
 from .reading import read_response
 from .redirect import Place, Redirects, Trail
 from .transaction import ClientTransaction, Timers
@@ -42,7 +44,8 @@ _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
 _BROKEN = Answer(500, PHRASES[500])
 _RECEIVED = Outcome(Verdict.DELIVERED, 200)
-_OK, _LOOP_DETECTED, _UNAVAILABLE = 200, 482, 503
+_NO_FORM_LEFT = Outcome(Verdict.FAILED, 415, "No form of it is taken there")
+_OK, _UNSUPPORTED, _LOOP_DETECTED, _UNAVAILABLE = 200, 415, 482, 503
 
 log = structlog.get_logger("sip")
 
@@ -50,7 +53,8 @@ log = structlog.get_logger("sip")
 class _Attempt(NamedTuple):
     """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
 
-    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection.
+    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection. feature: of Takes,
+    what the form needs in which it was sent.
     """
 
     delivery: Delivery
@@ -58,6 +62,7 @@ class _Attempt(NamedTuple):
     repeat: bool
     begun: float
     renewed: bool
+    feature: str
 
 
 class SipAdapter:
@@ -69,7 +74,15 @@ class SipAdapter:
     _uas: Uas
 
     def __init__(
-        self, settings: Settings, tables: Tables, policy: Policy, codec: SipCodec, sink: Sink, secret: bytes, timers: Timers | None = None
+        self,
+        settings: Settings,
+        tables: Tables,
+        policy: Policy,
+        codec: SipCodec,
+        sink: Sink,
+        secret: bytes,
+        peers: Peers,
+        timers: Timers | None = None,
     ) -> None:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
         self._timers = timers or Timers()
@@ -77,6 +90,9 @@ class SipAdapter:
         self._locator = Locator(settings.sip.ways)
         self._hops: Hops[Delivery] = Hops()
         self._redirects = Redirects(settings, tables.numbers.host)
+        self._peers = peers
+        ready, put = partial(self.ready, retry=True), partial(self._put, "OPTIONS")
+        self._questions = Questions(peers, codec, self._locator, self._spawn, ready, put)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         # Gates that were refused for want of room, in the order in which they are told when there is some.
@@ -169,7 +185,11 @@ class SipAdapter:
             self._finish(transaction, _UNREACHABLE if is_first else _CONNECTION_LOST)
 
     def _lost(self, flow: Flow) -> list[ClientTransaction[Flow]]:
-        return self._endpoint.clients.flow_lost(flow) if self._early is None else []
+        ended = self._endpoint.clients.flow_lost(flow) if self._early is None else []
+        for each in ended:
+            if isinstance(each.user, Question):
+                self._questions.ended(each.user, None)
+        return [each for each in ended if isinstance(each.user, _Attempt)]
 
     def owes(self, flow: Flow) -> bool:
         """Whether a request that came on this flow waits for its answer."""
@@ -204,8 +224,8 @@ class SipAdapter:
     def _disown(self, request: Request) -> None:
         """A request of ours has come back: the 482 that it gets says nothing of an earlier copy of it."""
         for via in request.vias:
-            if ours := self._endpoint.clients.pending(via.branch or ""):
-                ours.user = cast("_Attempt", ours.user)._replace(repeat=False)
+            if (ours := self._endpoint.clients.pending(via.branch or "")) and isinstance(ours.user, _Attempt):
+                ours.user = ours.user._replace(repeat=False)
 
     def _take(self, transaction: ServerTransaction) -> None:
         request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
@@ -230,6 +250,7 @@ class SipAdapter:
             self._endpoint.counters[name] += 1
             if name == "misnamed" and isinstance(read, Envelope):
                 log.info("message/cpim names another author", side="sip", trace_id=read.trace_id, peer=read.peer)
+        self._peers.met(request, read)
         self._offered.add(key)
         try:
             if isinstance(read, Envelope):
@@ -284,8 +305,13 @@ class SipAdapter:
 
     # -- messages that leave (the Carrier port) ------------------------------------------------------------------------
     def translate(self, envelope: Envelope, number: int) -> Parcel:
-        """The MESSAGE for an envelope. Raises Refusal."""
-        return self._codec.write(envelope, number)
+        """The MESSAGE for an envelope. Raises Refusal; "typing-unknown" has the recipient asked, for the next time."""
+        try:
+            return self._codec.write(envelope, number)
+        except Refusal as refusal:
+            if refusal.key == "typing-unknown":
+                self._questions.ask(envelope)
+            raise
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         """Whether a request may be sent to this next hop now."""
@@ -303,9 +329,12 @@ class SipAdapter:
         if targets := self._locator.known(Uri.parse(gate)):
             self._request(delivery, self._hops.in_order(targets, self._loop.time()))
         elif self._hops.wait(gate, delivery):
-            task = self._loop.create_task(self._locate(gate))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._locate(gate))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _locate(self, gate: str) -> None:
         """Find the targets of a named hop for what waits; whatever comes of it, nothing waits any more."""
@@ -338,19 +367,44 @@ class SipAdapter:
         self, delivery: Delivery, targets: tuple[Target, ...], *, repeat: bool = False, begun: float | None = None, renewed: bool = False
     ) -> None:
         """Send to the first of these. repeat: an earlier copy of this try may have arrived. begun, renewed: as in _Attempt; None is now."""
-        target, draft = targets[0], _draft_of(delivery)
-        if draft.number != delivery.number or draft.transport != target.transport:
-            draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail)
+        target, draft, repeat = targets[0], _draft_of(delivery), repeat or delivery.repeat
+        is_outdated = not repeat and self._codec.is_outdated(draft, delivery.envelope)
+        if draft.number != delivery.number or draft.transport != target.transport or is_outdated:
+            try:
+                draft = self._codec.draft(delivery.envelope, delivery.number, target.transport, draft.trail, draft.refused)
+            except Refusal:
+                delivery.done(_NO_FORM_LEFT)
+                return
+        begun = self._loop.time() if begun is None else begun
+        self._put("MESSAGE", draft, target, _Attempt(delivery, targets, repeat, begun, renewed, draft.feature))
+
+    def _put(self, method: str, draft: Draft, target: Target, user: _Attempt | Question) -> None:
+        """Put a request on the wire; its end is told with this user."""
         branch = self._endpoint.branch()
         local = self._transports.origin(target.transport, target.host)
         octets = draft.sent(self._sent_by.get(local, draft.sent_by), branch)
         flow = self._transports.way(target.transport, local, target.host, target.port)
         now = self._loop.time()
-        attempt = _Attempt(delivery, targets, repeat or delivery.repeat, now if begun is None else begun, renewed)
-        self._endpoint.request(branch, "MESSAGE", octets, flow, now, attempt)
+        self._endpoint.request(branch, method, octets, flow, now, user)
         self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
 
+    def _rewrite(self, attempt: _Attempt, response: Response) -> bool:
+        """After a 415: learn from it, and have the message sent in another form, if there is one (ICPIM-34, FRAG-46)."""
+        delivery, feature = attempt.delivery, attempt.feature
+        if not feature:
+            return False
+        self._peers.refused(delivery.envelope.recipient, feature, response)
+        try:
+            parcel = self._codec.rewritten(delivery.parcel, delivery.envelope, feature, self._loop.time() - attempt.begun)
+        except Refusal:
+            return False
+        delivery.rewritten(parcel)
+        return True
+
     def _ended(self, transaction: ClientTransaction[Flow], response: Response | None) -> None:
+        if isinstance(transaction.user, Question):
+            self._questions.ended(transaction.user, response)
+            return
         self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT, response)
 
     def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome, response: Response | None = None) -> None:
@@ -371,7 +425,8 @@ class SipAdapter:
                 self._hold(delivery.parcel.gate, outcome.retry_after)
         else:
             self._hops.answered(targets[0])
-        self._go_on(delivery, outcome, response, self._loop.time() - begun)
+        if not (response and response.status == _UNSUPPORTED and self._rewrite(attempt, response)):
+            self._go_on(delivery, outcome, response, self._loop.time() - begun)
         if self._refused:
             refused, self._refused = self._refused, {}
             for gate in refused:
@@ -389,7 +444,7 @@ class SipAdapter:
                 onward = onward.after(_HELD)
                 continue
             try:
-                parcel = self._codec.moved(delivery.parcel, delivery.envelope, onward)
+                parcel = self._codec.moved(delivery.parcel, delivery.envelope, onward, _draft_of(delivery).refused)
             except Refusal:
                 onward = onward.after(outcome)
             else:

@@ -57,6 +57,8 @@ def bodies(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, s
     if essence == FAILURE_TYPE:
         yield from _failure(envelope, rule, takes)
     elif essence == NOTIFICATION_TYPE:
+        if not may(rule.imdn, takes.imdn):
+            raise Refusal("type-unsupported", "The recipient takes no notifications")
         yield Body("imdn", CPIM_TYPE, envelope.message.raw)
     elif essence == TYPING_TYPE:
         yield Body("typing", TYPING_TYPE, envelope.message.entity.content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from math import ceil
@@ -20,6 +20,7 @@ from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.tables import Tables
 from gateway.core.text import one_line
+from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri, sip_uri
 
 from . import writer
@@ -51,7 +52,8 @@ class Draft:
     """A MESSAGE as it goes out, but for its branch, and for the listener that it leaves from where that is not the one that it names.
 
     number: the CSeq number that is written in it. transport, sent_by: that its Via names. feature: of Takes, what its form needs; asks:
-    whether it asks for notifications. trail: how it was redirected to its Request-URI; None where that is the recipient's own.
+    whether it asks for notifications. trail: how it was redirected to its Request-URI; None where that is the recipient's own. refused: the
+    features of the forms in which its recipient has refused it.
     """
 
     octets: bytes
@@ -62,6 +64,7 @@ class Draft:
     feature: str = ""
     asks: bool = False
     trail: Trail | None = None
+    refused: tuple[str, ...] = ()
 
     def sent(self, sent_by: str, branch: str) -> bytes:
         """The octets of one try. sent_by: no longer than that of the draft, so that the bound on the size holds."""
@@ -136,24 +139,64 @@ class SipCodec:
         request = (f"{self._call_id(envelope)} {draft.number % _MOST_CSEQ}", ends.name, who)
         return ((f"imdn {envelope.id}", ends.name, who), request) if draft.asks else (request,)
 
-    def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None) -> Draft:
-        """The request for one try over one transport.
+    def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, refused: tuple[str, ...] = ()) -> Draft:
+        """The request for one try over one transport. Raises Refusal where no form is left that was not refused.
 
         A later try has another CSeq number, which may be longer. What fills its 1300 octets keeps to them by the short name of
         Content-Length, which is there for that (RFC 3261 section 7.3.3), and gives more room than the longest number takes.
         """
-        return self._draft(self._ends_of(envelope), envelope, number, transport, trail, again=True)
+        return self._draft(self._ends_of(envelope), envelope, number, transport, trail, refused, again=True)
 
-    def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail) -> Parcel:
+    def is_outdated(self, draft: Draft, envelope: Envelope) -> bool:
+        """Whether its recipient is known by now not to take the form that it has."""
+        return bool(draft.feature) and getattr(self._takes(self._ends_of(envelope).home), draft.feature) is False
+
+    def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail, refused: tuple[str, ...] = ()) -> Parcel:
         """The same message for the place where a trail leads: another Request-URI, all else as it was (RFC 3261 section 8.1.3.4).
 
         Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
         """
         gate = trail.here.gate
-        draft = self.draft(envelope, _MOST_CSEQ - 1, transport_of(Uri.parse(gate), self.sent_by), trail)
+        return self._again(parcel._replace(gate=gate), envelope, transport_of(Uri.parse(gate), self.sent_by), trail, refused)
+
+    def rewritten(self, parcel: Parcel, envelope: Envelope, refused: str, took: float) -> Parcel:
+        """The same message at the same place without the form that was refused there, and those that were before (ICPIM-34, FRAG-46).
+
+        refused: the feature that it needed. took: the seconds until that was said. Later news finds the message by its first names. Raises
+        Refusal where no other form is left.
+        """
+        draft = parcel.wire
+        assert isinstance(draft, Draft)
+        trail = draft.trail and replace(draft.trail, left=draft.trail.left - took)
+        return self._again(parcel, envelope, draft.transport, trail, (*draft.refused, refused))
+
+    def _again(self, parcel: Parcel, envelope: Envelope, transport: str, trail: Trail | None, refused: tuple[str, ...]) -> Parcel:
+        draft = self.draft(envelope, _MOST_CSEQ - 1, transport, trail, refused)
         if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(self._ends_of(envelope), draft.transport, trail):
             raise Refusal("too-large-for-sip")
-        return parcel._replace(gate=gate, wire=draft)
+        return parcel._replace(wire=draft)
+
+    def gate(self, envelope: Envelope) -> str:
+        """The next hop for this. Raises Refusal."""
+        return self._ends_of(envelope).gate
+
+    def question(self, envelope: Envelope, transport: str) -> Draft:
+        """The OPTIONS that asks the recipient of this what he takes, in the gateway's own name (RFC 3261 section 11.1). Raises Refusal."""
+        ends = self._ends_of(envelope)
+        call_id = fresh_token()
+        octets = writer.request(
+            "OPTIONS",
+            ends.target,
+            via=(transport.upper(), self.sent_by[transport], PLACE_OF_BRANCH),
+            from_=writer.name_addr("", f"sip:{self._settings.name}"),
+            from_tag=self._token(call_id),
+            to=ends.to,
+            call_id=call_id,
+            cseq=1,
+            route=route_of(ends.gate),
+            extra=(("Accept", "application/sdp"),),
+        )
+        return Draft(octets, 1, transport, self.sent_by[transport], ends.target)
 
     def _is_bounded(self, ends: _Ends, transport: str, trail: Trail | None) -> bool:
         """Whether a request has to keep to 1300 octets: over UDP, and where the route of its Request-URI does not allow more."""
@@ -164,15 +207,26 @@ class SipCodec:
         return "udp" in (transport, uri.transport) or not self._settings.route(uri.host or self._numbers.host).large_messages
 
     def _draft(
-        self, ends: _Ends, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, *, again: bool = False
+        self,
+        ends: _Ends,
+        envelope: Envelope,
+        number: int,
+        transport: str,
+        trail: Trail | None = None,
+        refused: tuple[str, ...] = (),
+        *,
+        again: bool = False,
     ) -> Draft:
         """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        forms = [(form, envelope.conversation) for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people)]
+        found = [form for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people) if form.feature not in refused]
+        if not found:
+            raise Refusal("type-unsupported")
+        forms = [(form, envelope.conversation) for form in found]
         if envelope.conversation:
             # To be heard is more than to be heard as an answer.
-            forms.append((forms[-1][0], None))
+            forms.append((found[-1], None))
         for each in forms:
             form, conversation = each
             extra = tuple(self._extra(envelope, form, conversation))
@@ -183,7 +237,7 @@ class SipCodec:
             write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
             octets = self._fitted(write, ends, envelope, form, is_bounded=is_bounded, again=again)
             if each is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
-                return Draft(octets, number, transport, self.sent_by[transport], uri, form.feature, form.asks, trail)
+                return Draft(octets, number, transport, self.sent_by[transport], uri, form.feature, form.asks, trail, refused)
         raise Refusal("too-large-for-sip")
 
     def _fitted(

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from gateway.admin.control import ControlSocket
+from gateway.sip.peers import Peers
 
 Records = Sequence[tuple[int, bytes]] | None
 
@@ -31,8 +32,11 @@ class _Queue:
         asyncio.get_running_loop().call_soon(done, self._records)
 
 
+_NOBODY = Peers(b"", _not_asked)
+
+
 async def _show(folder: Path, records: Records) -> tuple[int, Any]:
-    control = ControlSocket(folder / "s", _Queue(records), lambda: {"ready": True}, _not_asked, _not_asked)
+    control = ControlSocket(folder / "s", _Queue(records), lambda: {"ready": True}, _not_asked, _not_asked, _NOBODY, _not_asked)
     await control.open()
     try:
         reader, writer = await asyncio.open_unix_connection(str(folder / "s"))

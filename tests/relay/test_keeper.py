@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Outcome, Verdict
+from gateway.core.ports import Recollection
+from gateway.relay import keeper
 from tests.relay.scene import JULIET, ROMEO, TOMAS, Scene, scene
 
 LATER = Outcome(Verdict.LATER, 480, "Not now")
@@ -204,3 +206,39 @@ def test_one_recipient_may_have_so_many_waiting_and_no_more(tmp_path: Path) -> N
         it.answer_all(it.sip)
         assert it.offer("room again").is_kept
         assert it.sip.texts.count("sixth") == 0
+
+
+# -- what is remembered beside all messages -------------------------------------------------------------------------------
+def memory(facts: str, key: int = 7, until: float = 1e10) -> Recollection:
+    return Recollection("peer", key, until, facts)
+
+
+def test_what_is_remembered_is_there_after_a_restart_in_its_order(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        for facts in ("one", "two"):
+            it.relay.remember(memory(facts))
+        assert it.relay.is_committing
+        it.move(0.01)
+        assert not it.relay.is_committing
+        it.relay.remember(memory("past", until=1.0))
+        it.move(0.01)
+        it.restart()
+        assert it.store.remembered("peer") == [(7, "one"), (7, "two")]
+
+
+def test_what_is_remembered_outlives_a_disk_that_fails_and_the_oldest_of_too_many_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_MOST_MEMORIES", 3)
+    with scene(tmp_path) as it:
+        it.disk.be_read_only()
+        it.relay.remember(memory("0"))
+        it.move(0.1)
+        for number in range(1, 5):
+            it.relay.remember(memory(str(number)))
+        it.move(0.6)
+        it.disk.mend()
+        it.move(1.0)
+        assert not it.relay.is_committing
+        it.restart()
+        assert [facts for _, facts in it.store.remembered("peer")] == ["2", "3", "4"]

@@ -200,3 +200,48 @@ def test_while_the_gateway_ends_nothing_sets_out_to_another_place(tmp_path: Path
         assert not it.relay.is_busy
         it.restart()
         assert it.sip.texts == ["one"]
+
+
+# -- another form ---------------------------------------------------------------------------------------------------------
+def rewrite(it: Scene, text: str) -> Try:
+    """Say that the oldest open try is to be sent in another form; returns it."""
+    one = it.sip.open.pop(0)
+    one.delivery.rewritten(one.delivery.parcel._replace(wire=text))
+    it.move(0.02)
+    return one
+
+
+@pytest.mark.requirement("ICPIM-34", "SIP-104")
+def test_another_form_waits_for_its_number_and_stays_for_later_tries(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        it.offer("two")
+        it.disk.hold()
+        first = rewrite(it, "one, plainly")
+        it.move(3.0)
+        assert it.sip.texts == ["one"]
+        it.disk.release()
+        it.move(0.1)
+        assert it.sip.texts == ["one", "one, plainly"]
+        second = it.sip.tries[-1]
+        assert second.number > first.number
+        it.answer(it.sip, LATER)
+        it.move(7.0)
+        assert it.sip.texts == ["one", "one, plainly", "one, plainly"]
+        assert it.sip.tries[-1].number > second.number
+        it.answer_all(it.sip)
+        assert it.sip.texts[3:] == ["two"]
+        assert it.kept == 0
+        assert it.xmpp.texts == []
+
+
+def test_a_place_that_is_redirected_to_may_take_another_form(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.offer("one")
+        move_on(it, "second place")
+        rewrite(it, "second place, plainly")
+        assert it.sip.texts == ["one", "second place", "second place, plainly"]
+        assert it.sip.tries[-1].delivery.parcel.gate == "gate of second place"
+        it.answer(it.sip, LATER)
+        it.move(7.0)
+        assert it.sip.texts[3:] == ["one"]

@@ -21,7 +21,7 @@ from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
 from gateway.sip.codec import SipCodec
 from gateway.sip.flow import Flow
-from gateway.sip.takes import Takes
+from gateway.sip.takes import Known, Takes
 
 SECRET = b"of this store"
 ROMEO, JULIET = "sip:romeo@sip.example", "sip:juliet@xmpp.example"
@@ -125,10 +125,16 @@ def guard(config: Settings, having: Tables | None = None) -> Guard:
     return Guard(config, directory(config, having))
 
 
-def codec(config: Settings, sent_by: str = "gw.example:5060", having: Tables | None = None, takes: Takes | None = None) -> SipCodec:
-    """The codec of this configuration. takes: what all recipients are known to take."""
+def codec(
+    config: Settings,
+    sent_by: str = "gw.example:5060",
+    having: Tables | None = None,
+    takes: Takes | None = None,
+    known: Known | None = None,
+) -> SipCodec:
+    """The codec of this configuration. takes: what all recipients are known to take; known: what each is."""
     found, names = takes or Takes(), directory(config, having)
-    return SipCodec(names, having or tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by}, takes=lambda _: found)
+    return SipCodec(names, having or tables(), config, SECRET, {"udp": sent_by, "tcp": sent_by}, takes=known or (lambda _: found))
 
 
 @dataclass
@@ -185,6 +191,9 @@ class Try:
 
     def done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+
+    def rewritten(self, parcel: Parcel) -> None:
+        self.moved(parcel)
 
     def moved(self, parcel: Parcel) -> None:
         assert parcel.lane == self.parcel.lane

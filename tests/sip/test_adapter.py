@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from gateway.sip import transport as transport_module
 from gateway.sip.adapter import SipAdapter
 from gateway.sip.flow import Flow
 from gateway.sip.locate import Locator, NotFoundError, Target
+from gateway.sip.peers import Peers
 from gateway.sip.transaction import Timers
 from gateway.sip.uas import Uas
 from tests.bridge import Bridge, bridge
@@ -65,8 +67,9 @@ class Side:
 
     def __init__(self, config: Settings, sink: Notes, timers: Timers | None = None) -> None:
         self.config, self.sink = config, sink
-        self.codec = codec(config)
-        self.adapter = SipAdapter(config, tables(), guard(config), self.codec, sink, SECRET, timers)
+        self.peers = Peers(SECRET, time.time)
+        self.codec = codec(config, known=self.peers.takes)
+        self.adapter = SipAdapter(config, tables(), guard(config), self.codec, sink, SECRET, self.peers, timers)
 
     def address(self, transport: str = "udp") -> tuple[str, int]:
         return "127.0.0.1", int(self.codec.sent_by[transport].rpartition(":")[2])

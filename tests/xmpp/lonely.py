@@ -81,6 +81,9 @@ class Sent:
     def done(self, outcome: Outcome) -> None:
         self.outcome.set_result(outcome)
 
+    def rewritten(self, parcel: Parcel) -> None:
+        raise AssertionError("there is no other form")
+
     def moved(self, parcel: Parcel) -> None:
         raise AssertionError("a component link knows one place only")
 

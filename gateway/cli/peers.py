@@ -45,7 +45,7 @@ def command() -> None:
     """Show what the people on the SIP side take, and pin it.
 
     What a route of the configuration says always or never of counts first, then what is pinned, then what was learned: from a 415, from an
-    answer to OPTIONS, from an Accept, or because somebody sends it himself. What was learned counts for 24 hours.
+    answer to OPTIONS, or because somebody sends it himself. What was learned counts for 24 hours.
 
     \b
     Features: cpim     message/cpim (else plain text)
@@ -76,7 +76,7 @@ def list_(address: str, config: Path, as_json: bool) -> None:
 
     \b
     takes:   whether that is sent there
-    source:  configured, pinned, or how it was learned: 415, OPTIONS, Accept, sent
+    source:  configured, pinned, or how it was learned: 415, OPTIONS, sent
     until:   when that is forgotten
 
     Example: stoxgate peers list sip:romeo@example.net --json

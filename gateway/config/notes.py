@@ -46,9 +46,7 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("peer.tls", _always, "there is no TLS yet; no peer is known by its certificate"),
     ("peer.store_and_forward", _is(True), "dates are not checked yet"),
     ("limits.stale_date", _always, "dates are not checked yet"),
-    ("route.imdn", _is_not("never"), "receipts are not carried yet"),
     ("route.assert_identity", _is(True), "no identity is asserted yet"),
-    ("route.receipt_on_200", _is(True), "receipts are not carried yet"),
     ("route.sips", _is(True), "sips: is refused everywhere yet"),
 )
 """(key, which values of it have no effect, what happens instead). Whoever builds one of these deletes its line."""

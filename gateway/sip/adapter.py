@@ -19,6 +19,7 @@ from gateway.core.tables import Tables
 from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri
 
+from .bodies import Form, needed
 from .codec import Draft, SipCodec
 from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
 from .flow import Flow
@@ -53,8 +54,8 @@ log = structlog.get_logger("sip")
 class _Attempt(NamedTuple):
     """A delivery on its way. targets: the one that it was sent to, then those that are left. repeat: an earlier copy may have arrived.
 
-    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection. feature: of Takes,
-    what the form needs in which it was sent.
+    begun: when it was sent to the first target of its next hop. renewed: this target has it over a second connection. form: the one
+    in which it was sent.
     """
 
     delivery: Delivery
@@ -62,7 +63,7 @@ class _Attempt(NamedTuple):
     repeat: bool
     begun: float
     renewed: bool
-    feature: str
+    form: Form
 
 
 class SipAdapter:
@@ -376,7 +377,7 @@ class SipAdapter:
                 delivery.done(_NO_FORM_LEFT)
                 return
         begun = self._loop.time() if begun is None else begun
-        self._put("MESSAGE", draft, target, _Attempt(delivery, targets, repeat, begun, renewed, draft.feature))
+        self._put("MESSAGE", draft, target, _Attempt(delivery, targets, repeat, begun, renewed, draft.form))
 
     def _put(self, method: str, draft: Draft, target: Target, user: _Attempt | Question) -> None:
         """Put a request on the wire; its end is told with this user."""
@@ -390,12 +391,12 @@ class SipAdapter:
 
     def _rewrite(self, attempt: _Attempt, response: Response) -> bool:
         """After a 415: learn from it, and have the message sent in another form, if there is one (ICPIM-34, FRAG-46)."""
-        delivery, feature = attempt.delivery, attempt.feature
-        if not feature:
+        delivery = attempt.delivery
+        if not (features := needed(attempt.form)):
             return False
-        self._peers.refused(delivery.envelope.recipient, feature, response)
+        self._peers.refused(delivery.envelope.recipient, features, response)
         try:
-            parcel = self._codec.rewritten(delivery.parcel, delivery.envelope, feature, self._loop.time() - attempt.begun)
+            parcel = self._codec.rewritten(delivery.parcel, delivery.envelope, attempt.form, self._loop.time() - attempt.begun)
         except Refusal:
             return False
         delivery.rewritten(parcel)

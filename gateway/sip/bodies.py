@@ -34,6 +34,9 @@ CPIM_TYPE = "message/cpim"
 _MOST_QUOTED = 128
 
 
+Form = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """One form of a message. feature: of Takes, what it needs, "" for plain text. type: Content-Type, empty where there is no body.
@@ -46,6 +49,11 @@ class Body:
     octets: bytes
     asks: bool = False
     may_be_cut: bool = False
+
+    @property
+    def form(self) -> Form:
+        """What it is known by where it was refused: (feature, media type)."""
+        return self.feature, self.type.partition(";")[0]
 
 
 def bodies(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
@@ -160,6 +168,16 @@ def _report(envelope: Envelope, fragment: sipfrag.Fragment) -> str:
 def _short(text: str) -> str:
     """What a report quotes, so short that what it says itself has room."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+def needed(form: Form) -> tuple[str, ...]:
+    """The features that somebody has to have who takes this form, the most particular one first.
+
+    >>> needed(("html", "message/cpim"))
+    ('html', 'cpim')
+    """
+    feature, media_type = form
+    return (feature, "cpim") if media_type == CPIM_TYPE and feature != "cpim" else (feature,) if feature else ()
 
 
 def cut(text: bytes, octets: int) -> bytes:

@@ -24,7 +24,7 @@ from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri, sip_uri
 
 from . import writer
-from .bodies import Body, bodies, cut, require_typing
+from .bodies import Body, Form, bodies, cut, needed, require_typing
 from .conversation import fields
 from .redirect import Trail
 from .route import gate_of, route_of, transport_of
@@ -51,9 +51,9 @@ class Spellings(Protocol):
 class Draft:
     """A MESSAGE as it goes out, but for its branch, and for the listener that it leaves from where that is not the one that it names.
 
-    number: the CSeq number that is written in it. transport, sent_by: that its Via names. feature: of Takes, what its form needs; asks:
+    number: the CSeq number that is written in it. transport, sent_by: that its Via names. form: as of a Body; asks:
     whether it asks for notifications. trail: how it was redirected to its Request-URI; None where that is the recipient's own. refused: the
-    features of the forms in which its recipient has refused it.
+    forms in which its recipient has refused it.
     """
 
     octets: bytes
@@ -61,10 +61,10 @@ class Draft:
     transport: str
     sent_by: str
     request_uri: str
-    feature: str = ""
+    form: Form = ("", "")
     asks: bool = False
     trail: Trail | None = None
-    refused: tuple[str, ...] = ()
+    refused: tuple[Form, ...] = ()
 
     def sent(self, sent_by: str, branch: str) -> bytes:
         """The octets of one try. sent_by: no longer than that of the draft, so that the bound on the size holds."""
@@ -139,7 +139,7 @@ class SipCodec:
         request = (f"{self._call_id(envelope)} {draft.number % _MOST_CSEQ}", ends.name, who)
         return ((f"imdn {envelope.id}", ends.name, who), request) if draft.asks else (request,)
 
-    def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, refused: tuple[str, ...] = ()) -> Draft:
+    def draft(self, envelope: Envelope, number: int, transport: str, trail: Trail | None = None, refused: tuple[Form, ...] = ()) -> Draft:
         """The request for one try over one transport. Raises Refusal where no form is left that was not refused.
 
         A later try has another CSeq number, which may be longer. What fills its 1300 octets keeps to them by the short name of
@@ -149,9 +149,12 @@ class SipCodec:
 
     def is_outdated(self, draft: Draft, envelope: Envelope) -> bool:
         """Whether its recipient is known by now not to take the form that it has."""
-        return bool(draft.feature) and getattr(self._takes(self._ends_of(envelope).home), draft.feature) is False
+        if not (features := needed(draft.form)):
+            return False
+        takes = self._takes(self._ends_of(envelope).home)
+        return any(getattr(takes, feature) is False for feature in features)
 
-    def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail, refused: tuple[str, ...] = ()) -> Parcel:
+    def moved(self, parcel: Parcel, envelope: Envelope, trail: Trail, refused: tuple[Form, ...] = ()) -> Parcel:
         """The same message for the place where a trail leads: another Request-URI, all else as it was (RFC 3261 section 8.1.3.4).
 
         Its CSeq number is not known yet; the longest stands for it. Raises Refusal where the message is too large to go there.
@@ -159,18 +162,17 @@ class SipCodec:
         gate = trail.here.gate
         return self._again(parcel._replace(gate=gate), envelope, transport_of(Uri.parse(gate), self.sent_by), trail, refused)
 
-    def rewritten(self, parcel: Parcel, envelope: Envelope, refused: str, took: float) -> Parcel:
+    def rewritten(self, parcel: Parcel, envelope: Envelope, refused: Form, took: float) -> Parcel:
         """The same message at the same place without the form that was refused there, and those that were before (ICPIM-34, FRAG-46).
 
-        refused: the feature that it needed. took: the seconds until that was said. Later news finds the message by its first names. Raises
-        Refusal where no other form is left.
+        took: the seconds until that was said. Later news finds the message by its first names. Raises Refusal where no other form is left.
         """
         draft = parcel.wire
         assert isinstance(draft, Draft)
         trail = draft.trail and replace(draft.trail, left=draft.trail.left - took)
         return self._again(parcel, envelope, draft.transport, trail, (*draft.refused, refused))
 
-    def _again(self, parcel: Parcel, envelope: Envelope, transport: str, trail: Trail | None, refused: tuple[str, ...]) -> Parcel:
+    def _again(self, parcel: Parcel, envelope: Envelope, transport: str, trail: Trail | None, refused: tuple[Form, ...]) -> Parcel:
         draft = self.draft(envelope, _MOST_CSEQ - 1, transport, trail, refused)
         if len(draft.octets) > MOST_REQUEST_OCTETS and self._is_bounded(self._ends_of(envelope), draft.transport, trail):
             raise Refusal("too-large-for-sip")
@@ -213,14 +215,14 @@ class SipCodec:
         number: int,
         transport: str,
         trail: Trail | None = None,
-        refused: tuple[str, ...] = (),
+        refused: tuple[Form, ...] = (),
         *,
         again: bool = False,
     ) -> Draft:
         """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        found = [form for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people) if form.feature not in refused]
+        found = [form for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people) if form.form not in refused]
         if not found:
             raise Refusal("type-unsupported")
         forms = [(form, envelope.conversation) for form in found]
@@ -237,7 +239,7 @@ class SipCodec:
             write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
             octets = self._fitted(write, ends, envelope, form, is_bounded=is_bounded, again=again)
             if each is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
-                return Draft(octets, number, transport, self.sent_by[transport], uri, form.feature, form.asks, trail, refused)
+                return Draft(octets, number, transport, self.sent_by[transport], uri, form.form, form.asks, trail, refused)
         raise Refusal("too-large-for-sip")
 
     def _fitted(

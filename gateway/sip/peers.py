@@ -36,10 +36,10 @@ FEATURES = {
 }
 """Each field of Takes, and the media type by which an Accept names it."""
 PINNED = "pinned"
-SENT, ACCEPT, OPTIONS, REFUSED = "sent", "Accept", "OPTIONS", "415"
-_RANK = {SENT: 0, ACCEPT: 1, OPTIONS: 2, REFUSED: 3}
-"""Where facts come from: what a user has sent himself, the Accept of his requests (DRF-04), his answer to OPTIONS, his 415. Of two about
-the same that still count, the one with the better source holds, and of the same source the newer."""
+SENT, OPTIONS, REFUSED = "sent", "OPTIONS", "415"
+_RANK = {SENT: 0, OPTIONS: 1, REFUSED: 2}
+"""Where facts come from: what a user has sent himself, his answer to OPTIONS, his 415. Of two about the same that still count, the one with
+the better source holds, and of the same source the newer."""
 LEARNED_SECONDS, PINNED_SECONDS = 86_400.0, 365 * 86_400.0
 MOST_KNOWN = 100_000
 _RANGE = re.compile(r"[^\s/\"<>]+/[^\s/\"<>]+")
@@ -106,10 +106,16 @@ class Peers:
         return {feature: fact for facts in places for feature, fact in facts.items() if fact.until > now}
 
     # -- learning ------------------------------------------------------------------------------------------------------
-    def refused(self, address: Address, feature: str, response: Headers) -> None:
-        """A 415 to a form that needs this, which is not taken then; and what else an Accept in it says (RFC 3261 section 21.4.13)."""
+    def refused(self, address: Address, features: Sequence[str], response: Headers) -> None:
+        """A 415 to a form that needs all of these, and what an Accept in it says (RFC 3261 section 21.4.13).
+
+        Where it does not say which of them is not taken, it is the first: what else the form needs may well be known elsewhere.
+        """
+        found = listed(response)
+        if not any(found.get(feature) is False for feature in features):
+            found[features[0]] = False
         if isinstance(address, SipAddress):
-            self._learn(address, listed(response) | {feature: False}, REFUSED)
+            self._learn(address, found, REFUSED)
 
     def answered(self, address: SipAddress, response: Headers) -> None:
         """A 2xx to OPTIONS (RFC 3261 section 11.2)."""
@@ -118,7 +124,7 @@ class Peers:
     def met(self, request: Request, read: Envelope | tuple[Notice, ...]) -> None:
         """A MESSAGE that may be kept, and what was read of it: what somebody sends himself he takes, too.
 
-        Who asks for notifications takes them. An Accept has no place in a MESSAGE (RFC 3428 table 1), but says what it says (DRF-04).
+        Who asks for notifications takes them. An Accept has no place in a MESSAGE, and says nothing there (RFC 3428 table 1, MSG-34).
         """
         outer = _feature_of(request.content_type)
         inner, asks, sender = "", True, None
@@ -131,8 +137,6 @@ class Peers:
             return
         if shown := {outer, inner, "imdn" if asks else ""} - {""}:
             self._learn(sender, dict.fromkeys(shown, True), SENT)
-        if "accept" in request.index:
-            self._learn(sender, listed(request), ACCEPT)
 
     def may_ask(self, address: SipAddress) -> bool:
         """Whether he may be asked by OPTIONS now: once in 24 h, whatever comes of it. He counts as asked then."""

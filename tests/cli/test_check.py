@@ -88,7 +88,8 @@ def test_every_key_whose_part_is_not_built_is_said_to_have_no_effect(tmp_path: P
     config = written(tmp_path, listen='listen = ["udp:127.0.0.1:5060", "tls:127.0.0.1:5061"]', outbound='outbound = "sips:px.sip.example"')
     config.write_text(config.read_text() + _UNBUILT)
     later = {note["key"] for note in json.loads(printed(run("check", "--json", config=config)))["notes"] if note["note"].startswith(_LATER)}
-    there = ("domain", "large_messages", "store", "failure_report", "cpim", "typing", "html", "decode", "gr", "redirects")
+    carried = ("cpim", "imdn", "typing", "html", "decode", "receipt_on_200")
+    there = ("domain", "large_messages", "store", "failure_report", *carried, "gr", "redirects")
     built = {f"route[0].{key}" for key in there}
     route = {f"route[0].{key}" for key in keys.ROUTE} - built
     assert later == route | {
@@ -99,7 +100,7 @@ def test_every_key_whose_part_is_not_built_is_said_to_have_no_effect(tmp_path: P
 
 def test_a_key_that_asks_for_what_there_is_is_not_complained_of(tmp_path: Path) -> None:
     config = written(tmp_path)
-    route = '[[route]]\ndomain = "*"\nimdn = "never"\ntyping = "never"\nfailure_report = "text"\nstore = false\n'
+    route = '[[route]]\ndomain = "*"\nimdn = "always"\ntyping = "never"\nfailure_report = "text"\nstore = false\n'
     config.write_text(config.read_text() + route)
     assert _LATER not in printed(run("check", config=config))
 

@@ -80,9 +80,7 @@ def written(folder: Path, text: str) -> Path:
         ("peer", "tls", "proxy.example.net", "peer[0].tls"),
         ("peer", "store_and_forward", True, "peer[0].store_and_forward"),
         ("limits", "stale_date", "refuse", "limits.stale_date"),
-        ("route", "imdn", "auto", "route[0].imdn"),
         ("route", "assert_identity", True, "route[0].assert_identity"),
-        ("route", "receipt_on_200", True, "route[0].receipt_on_200"),
         ("route", "sips", True, "route[0].sips"),
     ],
 )
@@ -97,7 +95,8 @@ def test_a_key_without_effect_is_named_once(section: str, key: str, value: objec
     [
         {"domain": "*", "large_messages": True, "store": False, "failure_report": "sipfrag", "cpim": "always", "gr": False},
         {
-            "imdn": "never",
+            "imdn": "always",
+            "receipt_on_200": True,
             "typing": "always",
             "html": True,
             "decode": True,

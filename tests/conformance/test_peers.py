@@ -163,19 +163,6 @@ def test_a_notification_that_is_refused_is_dropped_and_none_is_sent_again(it: Br
     assert known(it, "mute")["cpim"] == (True, "sent")
 
 
-# -- what he shows himself ------------------------------------------------------------------------------------------------
-@pytest.mark.requirement("DRF-04")
-def test_an_accept_in_his_message_restricts_what_he_is_sent(it: Bridge) -> None:
-    async def talk() -> None:
-        async with both(it) as (phone, juliet):
-            await from_phone(phone, juliet, b"hi", sender="sip:old@stoxgate.test", extra="Accept: text/plain\r\n")
-            told = await asking(phone, juliet, "one", to="old@stoxgate.test")
-            assert is_plain(told, b"one")
-
-    asyncio.run(talk())
-    assert known(it, "old")["cpim"] == (False, "Accept")
-
-
 # -- the operator, and a restart -------------------------------------------------------------------------------------------
 @pytest.mark.requirement("ICPIM-34", "ERR-S415")
 def test_what_was_learned_and_pinned_counts_after_a_restart(it: Bridge) -> None:

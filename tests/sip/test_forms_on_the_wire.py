@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.canonical import notification_message
+from gateway.core.canonical import entity_message, notification_message
 from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal
 from gateway.core.imdn import POSITIVE, Asked, Disposition
+from gateway.core.mime import Entity
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
 from gateway.sip import questions as questions_module
@@ -67,7 +68,7 @@ def test_the_same_message_goes_in_plain_text() -> None:
             romeo.reply(response(again))
             assert await ended(delivery) == DELIVERED
             # The names by which news finds it stay, among them the one that a 200 of a trusted route needs.
-            assert [trace[0] for trace in delivery.parcel.traces] == ["id", "call-1 5"]
+            assert [trace[0] for trace in delivery.parcel.traces] == ["imdn id", "call-1 5"]
 
     run(talk)
 
@@ -102,6 +103,39 @@ def test_each_form_is_tried_once_whatever_the_answers_claim(monkeypatch: pytest.
             assert romeo.came.waiting == []
 
     monkeypatch.setattr("gateway.sip.codec.bodies", three)
+    run(talk)
+
+
+@pytest.mark.requirement("ICPIM-34", "ERR-S415")
+@pytest.mark.parametrize(
+    ("accept", "kinds", "learned"),
+    [
+        (
+            "text/html, text/plain",
+            ["message/cpim", "multipart/alternative"],
+            Takes(cpim=False, imdn=False, typing=False, html=True, sipfrag=False),
+        ),
+        ("message/cpim", ["message/cpim", "message/cpim"], Takes(cpim=True, typing=False, html=False, sipfrag=False)),
+        ("text/plain", ["message/cpim", "text/plain"], Takes(cpim=False, imdn=False, typing=False, html=False, sipfrag=False)),
+        ("", ["message/cpim", "message/cpim", "text/plain"], Takes(cpim=False, html=False)),
+    ],
+)
+def test_markup_in_cpim_goes_on_in_what_the_accept_leaves_of_both(accept: str, kinds: list[str], learned: Takes) -> None:
+    async def talk() -> None:
+        async with both(html=True) as (it, romeo):
+            one = it.letter().envelope
+            entity = Entity.compose((("Content-Type", "text/html"),), b"<p>so <b>bold</b></p>")
+            envelope = replace(one, asked=ASKING, message=entity_message(one.sender, one.recipient, entity, 0))
+            delivery = Try(1, 5, envelope, it.adapter.translate(envelope, 5), again=it.adapter.send)
+            it.adapter.send(delivery)
+            for expected in kinds[:-1]:
+                assert kind(await refused(romeo, accept)) == expected
+            last = await romeo.came.next(LIMIT)
+            assert kind(last) == kinds[-1]
+            romeo.reply(response(last))
+            assert await ended(delivery) == DELIVERED
+            assert it.peers.takes(envelope.recipient) == learned  # type: ignore[arg-type]
+
     run(talk)
 
 

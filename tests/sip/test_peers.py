@@ -39,7 +39,7 @@ class World:
         self.peers.load(found)
 
     def refused(self, feature: str, accept: str | None = None, who: SipAddress = ROMEO) -> Takes:
-        self.peers.refused(who, feature, answer(415, accept))
+        self.peers.refused(who, [feature], answer(415, accept))
         return self.peers.takes(who)
 
     def known(self, who: SipAddress = ROMEO) -> dict[str, tuple[bool, str]]:
@@ -113,20 +113,28 @@ def test_a_415_without_accept_teaches_the_one_thing_that_was_tried_for_24_hours(
 
 
 @pytest.mark.requirement("ERR-S415")
+def test_a_415_to_two_features_says_which_of_them_or_else_it_is_the_more_particular_one() -> None:
+    it = World()
+    it.peers.refused(ROMEO, ["html", "cpim"], answer(415, "text/html"))
+    assert (it.peers.takes(ROMEO).html, it.peers.takes(ROMEO).cpim) == (True, False)
+    for accept in (None, "message/cpim, text/html"):
+        it.peers.refused(TOMAS, ["html", "cpim"], answer(415, accept))
+        assert it.peers.takes(TOMAS).html is False
+        assert it.peers.takes(TOMAS).cpim is (None if accept is None else True)
+
+
+@pytest.mark.requirement("ERR-S415")
 def test_a_415_with_accept_teaches_all_of_it_but_never_that_what_was_refused_is_taken() -> None:
     it = World()
     found = it.refused("cpim", "text/plain, text/html, message/cpim, application/im-iscomposing+xml")
     assert found == Takes(cpim=False, typing=True, html=True, sipfrag=False)
 
 
-@pytest.mark.requirement("DRF-04")
-def test_an_accept_in_a_message_is_a_hint() -> None:
+@pytest.mark.requirement("MSG-34")
+def test_an_accept_in_a_message_says_nothing() -> None:
     it = World()
     it.peers.met(asked(accept="text/plain, text/html"), letter())
-    assert it.known()["html"] == (True, "Accept")
-    assert it.known()["cpim"] == (False, "Accept")
-    it.peers.met(asked(), letter(sender=TOMAS))
-    assert it.peers.takes(TOMAS) == UNKNOWN
+    assert it.peers.takes(ROMEO) == UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -126,17 +126,18 @@ class Peers:
 
         Who asks for notifications takes them. An Accept has no place in a MESSAGE, and says nothing there (RFC 3428 table 1, MSG-34).
         """
-        outer = _feature_of(request.content_type)
-        inner, asks, sender = "", True, None
+        shown = {_feature_of(request.content_type)}
         if isinstance(read, Envelope):
-            inner, asks, sender = _feature_of(read.message.entity.content_type), bool(read.asked), read.sender
+            sender = read.sender
+            shown |= {_feature_of(read.message.entity.content_type), "imdn" if read.asked else ""}
         elif read:
-            user, _, domain = read[0].trace[1].rpartition("@")
-            sender = SipAddress(user, domain)
-        if not isinstance(sender, SipAddress):
+            name, whose, _ = read[0].trace
+            sender = _address(whose)
+            shown.add("imdn" if name.startswith("imdn ") else "sipfrag")
+        else:
             return
-        if shown := {outer, inner, "imdn" if asks else ""} - {""}:
-            self._learn(sender, dict.fromkeys(shown, True), SENT)
+        if isinstance(sender, SipAddress) and (takes := dict.fromkeys(shown - {""}, True)):
+            self._learn(sender, takes, SENT)
 
     def may_ask(self, address: SipAddress) -> bool:
         """Whether he may be asked by OPTIONS now: once in 24 h, whatever comes of it. He counts as asked then."""
@@ -148,6 +149,10 @@ class Peers:
         if len(self._asked) > MOST_KNOWN:
             del self._asked[next(iter(self._asked))]
         return True
+
+    def not_asked(self, address: SipAddress) -> None:
+        """It could not be sent: he may be asked the next time."""
+        self._asked.pop(address.normal, None)
 
     def _learn(self, address: SipAddress, takes: Mapping[str, bool], source: str) -> None:
         """Take up what is new, or about to be forgotten; so a fact that is shown with every message is written twice a day."""
@@ -190,17 +195,17 @@ class Peers:
         for _, text in remembered:
             try:
                 address, is_pinned, facts = json.loads(text)
-                user, _, domain = address.rpartition("@")
+                who = _address(address)
                 found = {feature: Fact(bool(takes), str(source), float(until)) for feature, (takes, source, until) in facts.items()}
             except (ValueError, TypeError, AttributeError):
                 continue
-            self._set(self._pinned if is_pinned else self._learned, SipAddress(user, domain), _known(found))
+            self._set(self._pinned if is_pinned else self._learned, who, _known(found))
 
     def _put(self, place: dict[SipAddress, Facts], who: SipAddress, facts: Facts, now: float) -> None:
         self._set(place, who, facts)
         is_pinned = place is self._pinned
-        # One that says nothing has to outlive what it takes back.
-        until = max((fact.until for fact in facts.values()), default=now + (PINNED_SECONDS if is_pinned else LEARNED_SECONDS))
+        # It has to outlive whatever it takes back.
+        until = now + (PINNED_SECONDS if is_pinned else LEARNED_SECONDS)
         key = digest(self._secret, str(who).encode(), PINNED.encode() if is_pinned else b"")
         self.keep(Recollection(KIND, key, until, json.dumps([str(who), is_pinned, facts], ensure_ascii=False)))
 
@@ -210,6 +215,12 @@ class Peers:
             place[who] = facts
         if len(place) > MOST_KNOWN and place is self._learned:
             del place[next(iter(place))]
+
+
+def _address(text: str) -> SipAddress:
+    """What `str` made of an address."""
+    user, _, domain = text.rpartition("@")
+    return SipAddress(user, domain)
 
 
 def _known(facts: Facts) -> Facts:

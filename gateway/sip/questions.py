@@ -63,6 +63,8 @@ class Questions:
             if self._ready(gate):
                 self._put(self._codec.question(envelope, target.transport), target, Question(address))
                 is_sent = True
+            else:
+                self._peers.not_asked(address)
         except (NotFoundError, Refusal) as fault:
             log.info("cannot be asked", side="sip", reason=str(fault))
         finally:

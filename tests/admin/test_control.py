@@ -226,3 +226,40 @@ def test_many_at_once_get_each_an_answer(it: Bridge) -> None:
         return await asyncio.gather(*(asyncio.to_thread(_ask, it, "GET", "/queue") for _ in range(20)))
 
     assert {status for status, _, _ in asyncio.run(all_of_them())} == {200}
+
+
+# -- peers ---------------------------------------------------------------------------------------------------------------
+def test_what_is_pinned_over_the_socket_is_known_and_forgotten(it: Bridge) -> None:
+    body = json.dumps({"address": "sip:p1@stoxgate.test", "takes": {"cpim": False, "html": None}}).encode()
+    assert _ask(it, "POST", "/peers/pin", body)[::2] == (200, {"address": "sip:p1@stoxgate.test"})
+    status, _, rows = _ask(it, "GET", "/peers?address=p1%40stoxgate.test")
+    assert status == 200
+    assert [(row["address"], row["feature"], row["takes"], row["source"]) for row in rows] == [
+        ("p1@stoxgate.test", "cpim", False, "pinned")
+    ]
+    assert rows[0]["until"] > time.time() + 364 * 86_400
+    forget = json.dumps({"address": "sip:p1@stoxgate.test"}).encode()
+    assert _ask(it, "POST", "/peers/forget", forget)[0] == 200
+    assert _ask(it, "POST", "/peers/forget", forget)[::2] == (404, {"reason": "nothing is known of sip:p1@stoxgate.test"})
+    assert _ask(it, "GET", "/peers")[2] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/peers/pin", b"", 400),
+        ("/peers/pin", b"[]", 400),
+        ("/peers/pin", b'{"address": 7, "takes": {}}', 400),
+        ("/peers/pin", b'{"address": "sip:a@stoxgate.test"}', 400),
+        ("/peers/pin", b'{"address": "sip:a@stoxgate.test", "takes": ["cpim"]}', 400),
+        ("/peers/pin", b'{"address": "sip:a@stoxgate.test", "takes": {"cpim": 1}}', 400),
+        ("/peers/pin", b'{"address": "sip:a@stoxgate.test", "takes": {"smell": true}}', 400),
+        ("/peers/pin", b'{"address": "sip:a@b@c", "takes": {"cpim": true}}', 422),
+        ("/peers/forget", b"{", 400),
+        ("/peers/forget", b"{}", 400),
+        ("/peers/forget", b'{"address": "u0@xmpp.test"}', 422),
+    ],
+)
+def test_peers_that_cannot_be(it: Bridge, path: str, body: bytes, status: int) -> None:
+    found, kind, answer = _ask(it, "POST", path, body)
+    assert (found, kind, list(answer)) == (status, "application/json", ["reason"])

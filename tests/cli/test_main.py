@@ -17,10 +17,10 @@ from tests.peers.stoxgate import command
 
 from .running import CONFIG, SECRET, VECTORS, misused, printed, run, said, stoxgate, written
 
-COMMANDS = ("run", "check", "translate", "inspect", "map", "tables", "send", "queue")
-OF_QUEUE = ("list", "show", "retry", "drop")
-EVERY = [*((name,) for name in COMMANDS), *(("queue", name) for name in OF_QUEUE)]
-WITH_JSON = [words for words in EVERY if words not in (("run",), ("queue",))]
+COMMANDS = ("run", "check", "translate", "inspect", "map", "tables", "send", "queue", "peers")
+OF_QUEUE, OF_PEERS = ("list", "show", "retry", "drop"), ("list", "pin", "forget")
+EVERY = [*((name,) for name in COMMANDS), *(("queue", name) for name in OF_QUEUE), *(("peers", name) for name in OF_PEERS)]
+WITH_JSON = [words for words in EVERY if words not in (("run",), ("queue",), ("peers",))]
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:

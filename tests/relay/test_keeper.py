@@ -226,6 +226,19 @@ def test_what_is_remembered_is_there_after_a_restart_in_its_order(tmp_path: Path
         assert it.store.remembered("peer") == [(7, "one"), (7, "two")]
 
 
+def test_what_comes_while_a_commit_runs_is_in_the_next_one(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        it.sip.up = False
+        it.disk.hold()
+        it.offer("hello")
+        it.relay.remember(memory("one"))
+        it.disk.release()
+        it.move(0.01)
+        assert not it.relay.is_committing
+        it.restart()
+        assert it.store.remembered("peer") == [(7, "one")]
+
+
 def test_what_is_remembered_outlives_a_disk_that_fails_and_the_oldest_of_too_many_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.relay import lanes
@@ -217,7 +218,9 @@ def test_another_form_waits_for_its_number_and_stays_for_later_tries(tmp_path: P
         it.offer("one")
         it.offer("two")
         it.disk.hold()
-        first = rewrite(it, "one, plainly")
+        with capture_logs() as logs:
+            first = rewrite(it, "one, plainly")
+        assert [log["event"] for log in logs] == ["rewritten"]
         it.move(3.0)
         assert it.sip.texts == ["one"]
         it.disk.release()

@@ -188,11 +188,13 @@ class Try:
     repeat: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     again: Callable[[Try], None] | None = None
+    rewrites: int = 0
 
     def done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
     def rewritten(self, parcel: Parcel) -> None:
+        self.rewrites += 1
         self.moved(parcel)
 
     def moved(self, parcel: Parcel) -> None:

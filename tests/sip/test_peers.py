@@ -11,6 +11,7 @@ from gateway.core.canonical import text_message
 from gateway.core.envelope import Envelope
 from gateway.core.imdn import DISPLAY, Disposition
 from gateway.core.jid import Jid
+from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Notice, Recollection
 from gateway.sip import peers as peers_module
 from gateway.sip.message import Request, Response, parse
@@ -154,11 +155,14 @@ def test_what_somebody_sends_he_takes(content_type: str, wishes: frozenset[str],
     assert it.known() == dict.fromkeys(taken.split(), (True, "sent"))
 
 
-def test_who_sends_a_notification_takes_it() -> None:
+def test_who_sends_a_notification_or_a_report_takes_it() -> None:
     it = World()
-    notice = Notice(("id", "romeo@sip.example", "juliet@xmpp.example"), Disposition.DELIVERED)
+    notice = Notice(("imdn id", "romeo@sip.example", "juliet@xmpp.example"), Disposition.DELIVERED)
     it.peers.met(asked("message/imdn+xml"), (notice,))
     assert it.peers.takes(ROMEO) == Takes(imdn=True)
+    report = Notice(("call-1 7", "tomas@sip.example", "juliet@xmpp.example"), Outcome(Verdict.FAILED, 404))
+    it.peers.met(asked("multipart/mixed"), (report,))
+    assert it.peers.takes(TOMAS) == Takes(sipfrag=True)
     it.peers.met(asked("message/imdn+xml"), ())
 
 
@@ -255,15 +259,28 @@ def test_what_is_known_survives_a_restart_as_long_as_it_counts() -> None:
     it = World()
     it.refused("cpim", "text/html")
     it.peers.pin(TOMAS, {"imdn": True})
+    it.peers.pin(ROMEO, {"typing": True})
     before = it.peers.rows()
+    assert len({each.key for each in it.kept}) == 3
     it.now += DAY / 2
     it.restart()
     assert it.peers.rows() == before
     assert {each.kind for each in it.kept} == {KIND}
-    assert [each.until for each in it.kept] == [1000.0 + DAY, 1000.0 + 365 * DAY]
+    assert [each.until for each in it.kept] == [1000.0 + DAY, 1000.0 + 365 * DAY, 1000.0 + 365 * DAY]
     it.now += DAY / 2
     it.restart()
-    assert [row.address for row in it.peers.rows()] == ["tomas@sip.example"]
+    assert [row.address for row in it.peers.rows()] == ["romeo@sip.example", "tomas@sip.example"]
+
+
+def test_a_pin_that_was_taken_out_stays_out_while_others_of_him_end() -> None:
+    it = World()
+    it.peers.pin(ROMEO, {"html": True})
+    it.now += 10 * DAY
+    it.peers.pin(ROMEO, {"cpim": False})
+    it.peers.pin(ROMEO, {"cpim": None})
+    it.now += 360 * DAY
+    it.restart()
+    assert it.peers.rows() == []
 
 
 def test_what_is_shown_again_and_again_is_written_twice_a_day() -> None:

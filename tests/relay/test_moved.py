@@ -220,12 +220,12 @@ def test_another_form_waits_for_its_number_and_stays_for_later_tries(tmp_path: P
         it.disk.hold()
         with capture_logs() as logs:
             first = rewrite(it, "one, plainly")
-        assert [log["event"] for log in logs] == ["rewritten"]
         it.move(3.0)
         assert it.sip.texts == ["one"]
         it.disk.release()
         it.move(0.1)
         assert it.sip.texts == ["one", "one, plainly"]
+        assert [log["event"] for log in logs] == ["rewritten"]
         second = it.sip.tries[-1]
         assert second.number > first.number
         it.answer(it.sip, LATER)

@@ -111,6 +111,9 @@ def _with_configured(settings: Settings, rows: list[dict[str, Any]], domain: str
         for feature, word in (("cpim", route.cpim), ("imdn", route.imdn), ("typing", route.typing))
         if word in _CONFIGURED
     ]  # fmt: skip
+    # A typing notice is never sent to who is known not to take it, whatever the route says (ISC-05).
+    if domain and any(row["feature"] == "typing" and not row["takes"] for row in rows):
+        own = [row for row in own if row["feature"] != "typing"]
     settled = {row["feature"] for row in own} if domain else set()
     return own + [row for row in rows if row["feature"] not in settled]
 

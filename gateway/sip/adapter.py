@@ -12,7 +12,7 @@ import structlog
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
-from gateway.core.outcome import DELIVERED, UNSENDABLE, Outcome, Verdict
+from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -44,9 +44,8 @@ _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
 _BROKEN = Answer(500, PHRASES[500])
-_RECEIVED = Outcome(Verdict.DELIVERED, 200)
 _NO_FORM_LEFT = Outcome(Verdict.FAILED, 415, "No form of it is taken there")
-_OK, _UNSUPPORTED, _LOOP_DETECTED, _UNAVAILABLE = 200, 415, 482, 503
+_UNSUPPORTED, _UNAVAILABLE = 415, 503
 
 log = structlog.get_logger("sip")
 
@@ -406,7 +405,7 @@ class SipAdapter:
         if isinstance(transaction.user, Question):
             self._questions.ended(transaction.user, response)
             return
-        self._finish(transaction, self._outcome(transaction, response) if response else _TIMED_OUT, response)
+        self._finish(transaction, self._outcome(cast("_Attempt", transaction.user), response) if response else _TIMED_OUT, response)
 
     def _finish(self, transaction: ClientTransaction[Flow], outcome: Outcome, response: Response | None = None) -> None:
         """Tell the outcome, or go on to the next target where this one cannot be used (RFC 3263 section 4.3).
@@ -464,19 +463,9 @@ class SipAdapter:
         draft = _draft_of(delivery)
         return draft.trail or Trail((Place(Uri.parse(draft.request_uri), delivery.parcel.gate),), self._timers.timeout)
 
-    def _outcome(self, transaction: ClientTransaction[Flow], response: Response) -> Outcome:
-        """What a final response means for the message; to a repeat, 482 says that the first copy had arrived (SIP-106)."""
-        if response.status == _LOOP_DETECTED and cast("_Attempt", transaction.user).repeat:
-            return Outcome(Verdict.MERGED, _LOOP_DETECTED)
-        outcome = read_response(response, self._tables)
-        if outcome is DELIVERED and response.status == _OK and self._vouches(transaction):
-            return _RECEIVED
-        return outcome
-
-    def _vouches(self, transaction: ClientTransaction[Flow]) -> bool:
-        """Whether the route says that a 200 comes from the recipient's own device (`receipt_on_200`)."""
-        recipient = cast("_Attempt", transaction.user).delivery.envelope.recipient
-        return self._settings.route(recipient.domain).receipt_on_200
+    def _outcome(self, attempt: _Attempt, response: Response) -> Outcome:
+        vouched = self._settings.route(attempt.delivery.envelope.recipient.domain).receipt_on_200
+        return read_response(response, self._tables, repeat=attempt.repeat, vouched=vouched)
 
     def _hold(self, gate: str, seconds: float) -> None:
         self._loop.call_later(self._hops.hold(gate, seconds, self._loop.time()) + 0.01, self._sink.link_up, gate)

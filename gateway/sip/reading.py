@@ -31,6 +31,7 @@ from .threads import thread_of
 
 _CPIM_TYPE = "message/cpim"
 _MOST_REASON = 128
+_RECEIVED, _MERGED = Outcome(Verdict.DELIVERED, 200), Outcome(Verdict.MERGED, 482)
 _TYPING = re.compile(rb"im-iscomposing\+xml", re.I)
 
 
@@ -205,11 +206,17 @@ def _expires_at(request: Request, now: float) -> float | None:
     return at
 
 
-def read_response(response: Response, tables: Tables) -> Outcome:
-    """What a final response says of the message that it answers (REL-11)."""
+def read_response(response: Response, tables: Tables, *, repeat: bool = False, vouched: bool = False) -> Outcome:
+    """What a final response says of the message that it answers (REL-11).
+
+    repeat: an earlier copy of it may have arrived; then 482 says that it had (SIP-106). vouched: the route says that a 200 comes from the
+    recipient's own device (`receipt_on_200`).
+    """
     status = response.status
     if status < 300:
-        return DELIVERED
+        return _RECEIVED if vouched and status == _RECEIVED.status else DELIVERED
+    if repeat and status == _MERGED.status:
+        return _MERGED
     reason = one_line(response.reason)[:_MOST_REASON]
     contact = max(response.contact, key=preference).uri_text if status < 400 and response.contact else ""
     verdict = Verdict.LATER if tables.status(status).again else Verdict.FAILED

@@ -89,6 +89,12 @@ def test_what_a_route_leaves_no_choice_about_stands_in_front_and_for_one_address
     assert "*@sip.example      cpim     no     configured\n" in printed(peers(config))
 
 
+def test_typing_notices_stop_for_who_does_not_take_them_whatever_the_route_says(config: Path) -> None:
+    config.write_text(config.read_text() + TABLES.replace('cpim = "never"', 'typing = "always"'))
+    assert facts(config, "sip:tomas@sip.example")["typing"] == (False, "pinned")
+    assert facts(config, "sip:romeo@sip.example")["typing"] == (True, "configured")
+
+
 def test_pin_and_forget(config: Path) -> None:
     assert printed(peers(config, "pin", "sip:romeo@sip.example", "cpim=yes", "imdn=no")) == "sip:romeo@sip.example: pin done\n"
     assert facts(config, "sip:romeo@sip.example") == {"cpim": (True, "pinned"), "html": (True, "415"), "imdn": (False, "pinned")}

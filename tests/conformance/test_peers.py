@@ -17,7 +17,7 @@ from tests.bench.peerlab.sip import Received
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
 from tests.cli.running import Done, printed, run, said
-from tests.conformance.exchange import both, error_of, from_client, from_phone, respond, silent
+from tests.conformance.exchange import both, error_of, from_client, from_phone, respond, silent, start_line
 from tests.peers.wire import SipEnd, XmppEnd
 
 REQUEST = "<request xmlns='urn:xmpp:receipts'/>"
@@ -161,6 +161,68 @@ def test_a_notification_that_is_refused_is_dropped_and_none_is_sent_again(it: Br
     asyncio.run(talk())
     assert known(it, "mute")["imdn"] == (False, "415")
     assert known(it, "mute")["cpim"] == (True, "sent")
+
+
+# -- OPTIONS, and typing notices -------------------------------------------------------------------------------------------
+def composes(juliet: XmppEnd, user: str) -> None:
+    juliet.send(
+        f"<message to='{user}@stoxgate.test' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>".encode()
+    )
+
+
+async def nothing_before(phone: SipEnd, juliet: XmppEnd, user: str) -> None:
+    """What comes next is this message."""
+    after = await from_client(phone, juliet, "<body>after</body>", to=f"{user}@stoxgate.test")
+    assert is_plain(after, b"after")
+    respond(phone, after, 200)
+
+
+@pytest.mark.requirement("ISC-05", "ERR-S415")
+def test_typing_notices_go_to_who_takes_them_until_he_answers_415(it: Bridge) -> None:
+    """Nobody is bothered with one to find out: he is asked by OPTIONS, once."""
+    user = "types"
+
+    async def talk() -> None:
+        async with both(it) as (phone, juliet):
+            silent(phone)
+            await from_phone(phone, juliet, b"hello", sender=it.phone_uri(user))
+            composes(juliet, user)
+            asked = await phone.requests.next()
+            assert start_line(asked) == f"OPTIONS {it.phone_uri(user)} SIP/2.0"
+            assert asked.header("From").startswith("<sip:gw.stoxgate.test>;tag=")
+            respond(phone, asked, 200, headers="Accept: text/plain, application/im-iscomposing+xml\r\n")
+            # This comes behind it.
+            await from_phone(phone, juliet, b"and again", sender=it.phone_uri(user))
+            assert known(it, user)["typing"] == (True, "OPTIONS")
+            composes(juliet, user)
+            notice = await phone.requests.next()
+            assert notice.header("Content-Type") == "application/im-iscomposing+xml"
+            respond(phone, notice, 415)
+            await nothing_before(phone, juliet, user)
+            composes(juliet, user)
+            await nothing_before(phone, juliet, user)
+            assert phone.requests.waiting == []
+
+    asyncio.run(talk())
+    assert known(it, user)["typing"] == (False, "415")
+
+
+def test_one_who_says_nothing_to_options_gets_no_notices_and_is_not_asked_again(it: Bridge) -> None:
+    async def talk() -> None:
+        async with both(it) as (phone, juliet):
+            silent(phone)
+            await from_phone(phone, juliet, b"hello", sender=it.phone_uri("mum"))
+            composes(juliet, "mum")
+            asked = await phone.requests.next()
+            assert start_line(asked).startswith("OPTIONS ")
+            respond(phone, asked, 405, headers="Allow: MESSAGE\r\n")
+            for _ in range(2):
+                await nothing_before(phone, juliet, "mum")
+                composes(juliet, "mum")
+            await nothing_before(phone, juliet, "mum")
+
+    asyncio.run(talk())
+    assert known(it, "mum") == {}
 
 
 # -- the operator, and a restart -------------------------------------------------------------------------------------------

@@ -109,7 +109,8 @@ class Gateway:
         self._parts.peers.load(self.outbox.remembered(PEER))
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
-            self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, self._parts.to_xmpp, self._parts.guard, self.relay)
+            parts = self._parts
+            self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, parts.to_xmpp, parts.guard, self.relay, self.xmpp.http)
         try:
             await self.sip.open()
         except ConfigFault as fault:
@@ -132,6 +133,7 @@ class Gateway:
         self.relay.hold()
         await _until(lambda: not self.relay.is_sending, DRAIN_SECONDS / 2)
         await asyncio.gather(*(link.finish(_STREAM_END_SECONDS) for link in self.xmpp.links.values()))
+        await self.xmpp.close()
         await _until(lambda: not self.relay.is_committing, DRAIN_SECONDS)
         self.relay.stop()
         self.sip.close()

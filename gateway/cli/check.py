@@ -63,7 +63,8 @@ def _summary(settings: Settings, tables: Tables) -> str:
     pairs = f"{len(tables.users)} user pair(s), {len(tables.domains)} domain pair(s)"
     if tables.numbers.domain:
         pairs += f", numbers of {tables.numbers.domain} as {tables.numbers.uri}: URIs"
-    return f"SIP side {', '.join(settings.sip.domains)}; XMPP side {', '.join(settings.xmpp.domains)}; {pairs}"
+    files = f"; files go to {settings.xmpp.upload}" if settings.xmpp.upload else ""
+    return f"SIP side {', '.join(settings.sip.domains)}; XMPP side {', '.join(settings.xmpp.domains)}; {pairs}{files}"
 
 
 # -- live --------------------------------------------------------------------------------------------------------------

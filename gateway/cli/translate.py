@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 import click
@@ -30,6 +31,7 @@ from gateway.sip.takes import Takes
 from gateway.sip.uas import Uas
 from gateway.translation import Translation, translation
 from gateway.xmpp.codec import read_parties
+from gateway.xmpp.slots import Upload
 
 from .common import REFUSED, as_value, config_option, configured, end, file_argument, guarded, json_option, put_json, put_octets, read_input
 from .explain import changes, explained
@@ -60,6 +62,17 @@ def _a_moment(_ctx: click.Context, _param: click.Parameter, value: str) -> float
         raise click.BadParameter(f"{value!r} is no time; write one as 2026-02-03T09:15:00Z") from None
 
 
+class _NeedsService(GatewayError):
+    """A message with files, which the bridge uploads. stanza: as it would be with the URLs that the service would give."""
+
+    def __init__(self, upload: Upload, service: str) -> None:
+        named = ", ".join([f"{file.name} ({file.type}, {len(file.octets)} octets)" for file in upload.files])
+        super().__init__(f"{named} would be uploaded to {service} and sent as a link: that needs the server")
+        self.service = service
+        self.files = [{"name": file.name, "type": file.type, "octets": len(file.octets)} for file in upload.files]
+        self.stanza = upload.stanza([f"https://{service}/.../{quote(file.name)}" for file in upload.files])
+
+
 @click.command("translate")
 @file_argument
 @config_option
@@ -76,7 +89,7 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Standard output gets exactly the octets
     that the bridge would send in a conversation that goes on: the name that a SIP user goes by is told in its first message alone; that
     somebody types is told where the recipient takes that, and it is time. For one that it would refuse, the exit code is 1 and standard
-    error says with what.
+    error says with what; so it is for files, which it would upload first.
 
     \b
     Examples:
@@ -96,6 +109,13 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
         _refused(as_json, shape)
     except (Refusal, SyntaxFault) as fault:
         _refused(as_json, _refusal(parts, source or detect(octets), fault, explain=explain))
+    except _NeedsService as needs:
+        if as_json:
+            rows = {"fields": changes(tables, parts.directory, came, needs.stanza)} if explain else {}
+            put_json({"upload": {"service": needs.service, "files": needs.files}, "note": str(needs)} | rows)
+        elif explain:
+            click.echo(explained(tables, parts.directory, came, needs.stanza, columns_of(sys.stderr)), err=True)
+        end(str(needs), REFUSED)
     except _Nothing as nothing:
         if as_json:
             put_json({"translated": "", "note": str(nothing)})
@@ -147,6 +167,8 @@ def _translated(parts: Translation, came: Read, target: str | None, peer: str, n
     if target and target != side:
         raise Refusal("target-unknown", f"{envelope.recipient} does not live on the {target.upper()} side")
     wire = parts.to_sip.write(envelope, 1).wire if side == SIP else parts.to_xmpp.write(envelope).wire
+    if isinstance(wire, Upload):
+        raise _NeedsService(wire, parts.settings.xmpp.upload)
     assert isinstance(wire, (Draft, bytes))
     return wire.octets if isinstance(wire, Draft) else wire
 

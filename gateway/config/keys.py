@@ -121,6 +121,7 @@ XMPP: Schema = {
     "secret_env": Key(word, None),
     "domains": Key(_DOMAINS, example='domains = ["example.com"]'),
     "pager_type": Key(one_of("", "chat", "normal"), ""),
+    "upload": Key(domain, ""),
 }
 ADMIN: Schema = {
     "listen": Key(_admin_listener, ""),

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from gateway.core.domain import unicode_domain
 from gateway.core.errors import ConfigFault
 from gateway.core.numbers import check_numbers
 from gateway.core.pairs import check_pairs
@@ -74,6 +75,8 @@ def _settings(document: Document, folder: Path) -> Settings:
     for index, name in enumerate(xmpp.domains):
         if name in sip.domains:
             raise ConfigFault(document.file, f"xmpp.domains[{index}]", f"{name} is in [sip] domains too; its people live on one side")
+    if xmpp.upload in map(unicode_domain, sip.domains):
+        raise ConfigFault(document.file, "xmpp.upload", f"{xmpp.upload} is in [sip] domains, so it is the gateway itself")
     routes = _routes(document, sip.outbound)
     _refuse_unspoken(document, sip, routes)
     return Settings(
@@ -120,6 +123,7 @@ def _xmpp(document: Document, folder: Path) -> XmppSettings:
         secret=_secret(document, folder, values),
         domains=values["domains"],
         pager_type=values["pager_type"],
+        upload=unicode_domain(values["upload"]) if values["upload"] else "",
         inline_secret=values["secret"] is not None,
     )
 

@@ -2,20 +2,21 @@
 
 text/plain and text/html; multiparts of them; what a message/cpim has inside; and what names a resource elsewhere: message/external-body
 (RFC 4483, RFC 2017), text/uri-list (RFC 2483), and the file transfers and positions of RCS (RCS-10). Everything else is refused with
-"type-unsupported".
+"type-unsupported", or is a file where files are carried (XEP-0363).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from .cpim import MEDIA_TYPE as CPIM
 from .cpim import CpimMessage
 from .document import child, child_text, parse_document
 from .errors import Refusal, SyntaxFault
+from .files import File, file_of, is_file
 from .links import MOST_URL, safe_url
 from .mime import ContentType, Entity, mime_parts, split_multipart
 from .text import lf, one_line, xml_text
@@ -51,13 +52,18 @@ class Content:
     """What is shown.
 
     text: lines end in LF; without the links. language: a tag as it was stated, not checked; or empty. html: the same as `text` with markup,
-    as content of XHTML-IM (`html.SafeHtml.xhtml`), or empty.
+    as content of XHTML-IM (`html.SafeHtml.xhtml`), or empty. files: what is a link, too, as soon as it has been uploaded.
     """
 
     text: str = ""
     language: str = ""
     html: str = ""
     links: tuple[Link, ...] = ()
+    files: tuple[File, ...] = ()
+
+    def linked(self, urls: Iterable[str]) -> Content:
+        """The same with the URLs at which its files are, in their order."""
+        return replace(self, links=(*self.links, *map(Link, urls)), files=())
 
     @property
     def body(self) -> str:
@@ -81,32 +87,36 @@ class Content:
         return below([self.html, *[_anchor(link) for link in self.links]])
 
 
-def content_of(entity: Entity) -> Content:
+def content_of(entity: Entity, *, files: bool = False) -> Content:
     """What an entity shows. Its own Content-Disposition is the caller's to look at, those of its parts are looked at here (MSG-35).
+
+    files: whether what is there to be opened, not shown, is carried as a file.
 
     Raises Refusal for what is not carried, or over a bound (SEC-34), SyntaxFault for what cannot be read.
 
     >>> content_of(Entity.compose([("Content-Type", "text/uri-list")], b"# a file\\r\\nhttps://example.com/a\\r\\n")).links
     (Link(url='https://example.com/a', description=''),)
     """
-    return _read(entity, 1)
+    return _read(entity, 1, files)
 
 
-def _read(entity: Entity, depth: int) -> Content:
+def _read(entity: Entity, depth: int, files: bool) -> Content:
     """depth: 1 for the whole. A multipart is within the bounds by itself, and so is what messages in messages add up to."""
     kind = entity.content_type
+    if files and is_file(kind) and kind.essence not in _NAMED and (_is_attached(entity) or not _is_shown(kind)):
+        return Content(files=(file_of(entity),))
     if kind.essence == "text/plain":
         return Content(lf(entity.text()), _language(entity))
     if depth > MOST_DEPTH:
         raise Refusal("mime-limits")
     if kind.essence == CPIM:
-        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1)
+        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, files)
     if kind.type == "multipart" and kind.essence not in _PROTECTED:
         # A multipart of a kind that is not known is mixed (RFC 2046 section 5.1.3).
         for _ in mime_parts(entity):
             pass
-        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth)
-        return content if content.language else Content(content.text, _language(entity), content.html, content.links)
+        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth, files)
+        return content if content.language else replace(content, language=_language(entity))
     reader = _READERS.get(kind.essence)
     if reader is None:
         raise Refusal("type-unsupported", f"{_name(kind.essence)} inside is not carried" if depth > 1 else "")
@@ -117,15 +127,12 @@ def _language(entity: Entity) -> str:
     return (entity.header("Content-Language") or "").partition(",")[0].strip(" \t")
 
 
-def _alternative(parts: tuple[Entity, ...], depth: int) -> Content:
-    """The same in several forms, the best one last (RFC 2046 section 5.1.4): plain text and html, where both are there, are both kept."""
-    found = []
-    for part in parts:
-        try:
-            found.append(_shown(part, depth))
-        except Refusal as refusal:
-            if refusal.key not in _NOT_CARRIED:
-                raise
+def _alternative(parts: tuple[Entity, ...], depth: int, files: bool) -> Content:
+    """The same in several forms, the best one last (RFC 2046 section 5.1.4): plain text and html, where both are there, are both kept.
+
+    A file is one of them only where there is nothing else.
+    """
+    found = _carried(parts, depth, files=False) or (_carried(parts, depth, files=True) if files else [])
     if not found:
         raise Refusal("type-unsupported", "none of the alternatives is carried")
     rich = next((each for each in reversed(found) if each.html), None)
@@ -135,14 +142,25 @@ def _alternative(parts: tuple[Entity, ...], depth: int) -> Content:
     return Content(plain.text, plain.language or rich.language, rich.html, rich.links)
 
 
-def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
+def _carried(parts: tuple[Entity, ...], depth: int, *, files: bool) -> list[Content]:
+    found = []
+    for part in parts:
+        try:
+            found.append(_shown(part, depth, files))
+        except Refusal as refusal:
+            if refusal.key not in _NOT_CARRIED:
+                raise
+    return found
+
+
+def _mixed(parts: tuple[Entity, ...], depth: int, files: bool) -> Content:
     """All parts, one after the other. One that is not carried is left out if it is optional, else nothing is taken (RFC 3261 20.11)."""
     from .html import below, escaped
 
     found = []
     for part in parts:
         try:
-            found.append(_shown(part, depth))
+            found.append(_shown(part, depth, files))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED or not _is_optional(part):
                 raise
@@ -152,23 +170,42 @@ def _mixed(parts: tuple[Entity, ...], depth: int) -> Content:
     texts = [each for each in found if each.text or each.html]
     html = below(each.html or escaped(each.text) for each in texts) if any(each.html for each in texts) else ""
     languages = [each.language for each in found if each.language]
-    return Content("\n".join([each.text for each in texts if each.text]), languages[0] if languages else "", html, links)
+    return Content(
+        "\n".join([each.text for each in texts if each.text]),
+        languages[0] if languages else "",
+        html,
+        links,
+        tuple(file for each in found for file in each.files),
+    )
 
 
-def dispositions_of(kind: ContentType | None) -> tuple[str, ...]:
+def dispositions_of(kind: ContentType | None, *, files: bool = False) -> tuple[str, ...]:
     """What the Content-Disposition of something of this type may be, "" for none.
 
     Of text that a person reads: SIP's (RFC 3261 section 20.11), which is the default too, and MIME's (RFC 2183). What is only named may be
-    an attachment too.
+    an attachment too, and what is carried as a file.
     """
-    return (*_SHOWN, "attachment") if kind is not None and kind.essence in _NAMED else _SHOWN
+    return (*_SHOWN, "attachment") if kind is not None and (kind.essence in _NAMED or (files and is_file(kind))) else _SHOWN
 
 
-def _shown(part: Entity, depth: int) -> Content:
-    content = _read(part, depth + 1)
-    if _disposition(part)[0] not in dispositions_of(part.content_type):
+def _shown(part: Entity, depth: int, files: bool) -> Content:
+    content = _read(part, depth + 1, files)
+    if _disposition(part)[0] not in dispositions_of(part.content_type, files=files):
         raise Refusal("type-unsupported", "a part has a Content-Disposition that is not carried; render and inline are")
     return content
+
+
+def is_text(entity: Entity, *, files: bool) -> bool:
+    """Whether an entity shows its text and nothing else. files: as for `content_of`."""
+    return entity.content_type.essence == "text/plain" and not (files and _is_attached(entity))
+
+
+def _is_shown(kind: ContentType) -> bool:
+    return kind.essence == "text/plain" or kind.essence in _READERS
+
+
+def _is_attached(entity: Entity) -> bool:
+    return _disposition(entity)[0] == "attachment"
 
 
 def _is_optional(part: Entity) -> bool:

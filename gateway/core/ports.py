@@ -108,7 +108,8 @@ class Parcel(NamedTuple):
 
     lane: what it delivers to, as a key: messages of one lane keep their order. gate: the link or next hop that it needs.
     wire: the translated message, read by its carrier only. once: it must be delivered at once or fail (`store = false` on its route).
-    traces: how later news of it may name it; first the one by which a notification that was asked for will.
+    traces: how later news of it may name it; first the one by which a notification that was asked for will. slow: its carrier needs a
+    while before the message has its place in the order: until it has ended, nothing else of its lane is sent.
     """
 
     lane: str
@@ -116,6 +117,7 @@ class Parcel(NamedTuple):
     wire: object
     once: bool
     traces: tuple[Trace, ...] = ()
+    slow: bool = False
 
 
 class Delivery(Protocol):

@@ -42,13 +42,17 @@ class SipSettings:
 
 @dataclass(frozen=True, slots=True)
 class XmppSettings:
-    """`[xmpp]`: the server that we attach to as a component for every SIP domain."""
+    """`[xmpp]`: the server that we attach to as a component for every SIP domain.
+
+    upload: the JID of its HTTP upload service, in normal form; empty for none.
+    """
 
     host: str
     port: int
     secret: str = field(repr=False)
     domains: tuple[str, ...]
     pager_type: str = ""
+    upload: str = ""
     inline_secret: bool = False
     """The secret stands in the configuration file itself."""
 

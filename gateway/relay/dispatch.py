@@ -143,12 +143,13 @@ class Dispatch:
             self.pump(lane)
 
     def _send(self, lane: Lane, message: Message) -> None:
-        lane.flying[message.seq] = message
+        lane.launch(message)
         try:
             lane.carrier.send(cast("Delivery", message))
         except Exception:
             log.exception("cannot be sent", seq=message.seq)
-            if lane.flying.pop(message.seq, None):
+            if message.seq in lane.flying:
+                lane.land(message)
                 self.fates.give_up(message, lane.key, UNSENDABLE)
 
     # -- volatile ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Fates:
         parcel, verdict = message.parcel, outcome.verdict
         assert parcel is not None  # it was sent
         lane = self._lanes.by_key[parcel.lane]
-        del lane.flying[message.seq]
+        lane.land(message)
         if verdict is Verdict.DELIVERED or (verdict is Verdict.MERGED and not message.resumed):
             self._counters["delivered"] += 1
             log_fate("delivered", message)

@@ -78,7 +78,7 @@ class Lane:
     """The messages for one destination.
 
     ahead: how many the next reading brings. stalled: the gate that the lane waits for, and whether with a retry. coming: how many
-    messages a commit is about to bring.
+    messages a commit is about to bring. barred: one that flies is `slow`.
     """
 
     key: str
@@ -92,6 +92,7 @@ class Lane:
     ahead: int = 1
     stalled: tuple[str, bool] | None = None
     coming: int = 0
+    barred: bool = False
 
     @property
     def idle(self) -> bool:
@@ -100,7 +101,19 @@ class Lane:
 
     def has_room(self, now: float) -> bool:
         """Whether a message may be sent now, as far as the lane itself is concerned."""
-        return len(self.flying) < self.carrier.window and now >= self.due_at
+        return not self.barred and len(self.flying) < self.carrier.window and now >= self.due_at
+
+    def launch(self, message: Message) -> None:
+        """This one flies."""
+        assert message.parcel is not None  # it has been translated
+        self.flying[message.seq] = message
+        self.barred = message.parcel.slow
+
+    def land(self, message: Message) -> None:
+        """And this one no more. None was launched behind a slow one."""
+        del self.flying[message.seq]
+        if message.parcel is not None and message.parcel.slow:
+            self.barred = False
 
     def put_back(self, message: Message) -> None:
         """A message that was flying waits again, at its place in the order."""

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from gateway.core.address import SipAddress
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, entity_message, text_message, typing_message, typing_of
-from gateway.core.content import content_of, dispositions_of
+from gateway.core.content import content_of, dispositions_of, is_text
 from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Conversation, Envelope, RequestOrigin
@@ -36,11 +36,18 @@ _TYPING = re.compile(rb"im-iscomposing\+xml", re.I)
 
 
 def read_message(
-    request: Request, parties: Parties, peer: str, trace_id: str, now: float, numbers: NumberPlan = NO_NUMBERS
+    request: Request,
+    parties: Parties,
+    peer: str,
+    trace_id: str,
+    now: float,
+    numbers: NumberPlan = NO_NUMBERS,
+    *,
+    files: bool = False,
 ) -> Envelope | None:
     """The envelope for a MESSAGE that `uas` has let pass; None for one that has nothing to deliver (MSG-32). Raises Refusal.
 
-    One that says something of other messages is `read_news`'s.
+    One that says something of other messages is `read_news`'s. files: whether what is not there to be shown is carried as a file.
     """
     if typing := _typing_in(request, parties, now):
         return _notice(request, parties, typing, peer, trace_id, now)
@@ -48,10 +55,10 @@ def read_message(
     name, conversation = display_name(request, numbers), conversation_of(request)
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
-        _require_shown(request.header("content-disposition"), content_type)
+        _require_shown(request.header("content-disposition"), content_type, files)
     is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
-    message = _read_cpim(request.body) if is_cpim else _composed(request, parties, name, now)
-    if not _body(message.entity) and not any(one_line(subject) for subject, _ in message.subjects):
+    message = _read_cpim(request.body, files) if is_cpim else _composed(request, parties, name, now, files)
+    if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
     message_id = _message_id(message) if is_cpim else ""
     asked = asked_by(message, message_id, parties.sender, numbers) if message_id and isinstance(parties.sender, SipAddress) else None
@@ -133,7 +140,7 @@ def report_in(request: Request) -> Report | None:
     return find_report(body_of(request))
 
 
-def _composed(request: Request, parties: Parties, display: str, now: float) -> CpimMessage:
+def _composed(request: Request, parties: Parties, display: str, now: float, files: bool) -> CpimMessage:
     """message/cpim around a body that is none: text is written anew in UTF-8, any other entity stays as it came.
 
     display: the name of the sender.
@@ -142,7 +149,7 @@ def _composed(request: Request, parties: Parties, display: str, now: float) -> C
     subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
     subjects, name = ((subject, ""),) if subject else (), one_line(display)
     sent_at = _sent_at(request, now)
-    if content_type is None or content_type.essence == "text/plain":
+    if content_type is None or (content_type.essence == "text/plain" and not (files and _is_attachment(request))):
         language = (request.content_language or "") if "content-language" in request.index else ""
         text = _text(request)
         return text_message(parties.sender, parties.recipient, text, sent_at, subjects=subjects, language=language, sender_name=name)
@@ -159,11 +166,14 @@ def body_of(request: Request) -> Entity:
         raise Refusal("bad-body", fault.what) from None
 
 
-def _body(entity: Entity) -> str:
-    """All that is shown, as plain text."""
+def _is_empty(entity: Entity, files: bool) -> bool:
+    """Whether it has nothing for the other side."""
     try:
         # Nearly every message is text, and what else content_of tells of it is asked for later.
-        return entity.text() if entity.content_type.essence == "text/plain" else content_of(entity).body
+        if is_text(entity, files=files):
+            return not entity.text()
+        shown = content_of(entity, files=files)
+        return not shown.body and not shown.files
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
 
@@ -178,11 +188,15 @@ def _text(request: Request) -> str:
         raise Refusal("bad-request-text", fault.what) from None
 
 
-def _read_cpim(body: bytes) -> CpimMessage:
+def _is_attachment(request: Request) -> bool:
+    return _kind_of(request.header("content-disposition")) == "attachment"
+
+
+def _read_cpim(body: bytes, files: bool) -> CpimMessage:
     """A message/cpim body with something to show inside; its octets stay as they came."""
     try:
         message = CpimMessage.parse(body)
-        _require_shown(message.entity.header("Content-Disposition"), message.entity.content_type)
+        _require_shown(message.entity.header("Content-Disposition"), message.entity.content_type, files)
         _require_understood(message)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
@@ -232,15 +246,18 @@ def stanza_id(request: Request) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _require_shown(disposition: str | None, content_type: ContentType | None) -> None:
+def _require_shown(disposition: str | None, content_type: ContentType | None, files: bool) -> None:
     """Refuses content that is not there to be shown: that is the one thing done with it here (MSG-35).
 
     Whatever `handling` says: a MESSAGE has no other purpose than its body (RFC 8591 section 7.3). disposition: the value of
     Content-Disposition, if there is one.
     """
-    kind = disposition.partition(";")[0].strip(" \t") if disposition else ""
-    if kind and kind.lower() not in dispositions_of(content_type):
+    if _kind_of(disposition) not in dispositions_of(content_type, files=files):
         raise Refusal("type-unsupported", "Content-Disposition is one that is not carried; render and inline are")
+
+
+def _kind_of(disposition: str | None) -> str:
+    return disposition.partition(";")[0].strip(" \t").lower() if disposition else ""
 
 
 def _message_id(message: CpimMessage) -> str:

@@ -44,7 +44,9 @@ ACCEPT = ", ".join(
         LOCATION,
     ]
 )
-"""What a MESSAGE may carry now; a 415 must not name more than that (IMSG-21)."""
+"""What a MESSAGE may carry as text; a 415 must not name more than that (IMSG-21)."""
+_ANY = f"{ACCEPT}, */*"
+"""Where files are uploaded, OPTIONS says so (RFC 3261 section 20.1). A 415 does not: what it answers is no file."""
 _SCHEMES = ("sip", "sips", "im")
 _OF_NO_MESSAGE = frozenset(("accept", "accept-encoding", "accept-language", "alert-info", "contact", "record-route"))
 """What a MESSAGE does not have (RFC 3428 section 9) and older clients send."""
@@ -112,9 +114,9 @@ class Uas:
         if not self._is_ours(request.request_uri, local):
             self._policy.reaches(request.request_uri)
         self._hops_and_extensions(request)
-        codings = self._accepted(request.from_.uri.host or "")
+        codings, accept = self._accepted(request.from_.uri.host or ""), _ANY if self._settings.xmpp.upload else ACCEPT
         return Answer(
-            200, "OK", (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", codings), ("Accept-Language", "*"), ("Supported", ""))
+            200, "OK", (("Allow", ALLOW), ("Accept", accept), ("Accept-Encoding", codings), ("Accept-Language", "*"), ("Supported", ""))
         )
 
     def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | tuple[Notice, ...] | None:
@@ -148,9 +150,10 @@ class Uas:
         return self._policy.from_sip(peer, last, target)
 
     def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+        numbers, files = self._tables.numbers, bool(self._settings.xmpp.upload)
         if not wants_privacy(request):
-            return read_message(request, parties, peer, trace_id, now, self._tables.numbers)
-        read = read_message(request, unnamed(parties), peer, trace_id, now, self._tables.numbers)
+            return read_message(request, parties, peer, trace_id, now, numbers, files=files)
+        read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
         return hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
 
     def _news(self, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:

@@ -22,7 +22,7 @@ from gateway.core.canonical import (
     written_at,
 )
 from gateway.core.composing import compose_composing
-from gateway.core.content import Content, content_of
+from gateway.core.content import Content, content_of, is_text
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.domain import unicode_domain
@@ -30,6 +30,7 @@ from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, Disposition, parse_notification
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
+from gateway.core.links import MOST_URL
 from gateway.core.mime import Entity
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Notice, Parcel, Parties
@@ -43,6 +44,7 @@ from . import stanza as xml
 from .addresses import addresses
 from .parser import Oversized
 from .rich import elements_of, links_of, markup_of
+from .slots import Upload
 from .stream import MOST_STANZA_OCTETS
 
 _REMEMBERED = 4096
@@ -66,6 +68,8 @@ _NOTIFICATIONS = {
 _MOST_NEWS = 16
 _IS_ACTIVE = {"composing": True, "active": False, "paused": False, "inactive": False}
 """The chat states that RFC 3994 has a word for, and whether that is "active" (ISC-08); of `<gone/>` nothing is said in pager mode."""
+_LONGEST_URL = "https://" + "x" * (MOST_URL - len("https://"))
+"""Stands for what is not known yet: a message with files is taken only if there is room for their URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class XmppCodec:
     def __init__(self, names: Names, tables: Tables, settings: Settings) -> None:
         self._names, self._tables = names, tables
         self._gateway_name, self._pager_type = settings.name, settings.xmpp.pager_type
-        self._settings = settings
+        self._settings, self._uploads = settings, bool(settings.xmpp.upload)
         self._shows_copies = tables.carries("cc", "xmpp")
         self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
         self._reads_expiry = tables.carries("expires-at", "sip")
@@ -111,18 +115,25 @@ class XmppCodec:
         if essence == TYPING_TYPE:
             return self._write_typing(envelope)
         # Nearly every message is text, of which nothing else has to be known.
-        shown = None if essence == "text/plain" else _shown(entity)
+        shown = None if is_text(entity, files=self._uploads) else _shown(entity, files=self._uploads)
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
         short = len(envelope.sender_device) + len(envelope.recipient_device) <= MOST_REMEMBERED
         find = self._ends if short else self._find_ends
         ends = find(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
         language = self._language(entity.header("Content-Language")) or (_tag(shown.language) if shown else "")
         lang = f" xml:lang='{language}'" if language else ""
-        content = self._content(envelope, shown)
-        octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>{content}</message>".encode()
+        opening, traces = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>", ((envelope.id, ends.sender, ends.recipient),)
+        if shown is None or not shown.files:
+            return Parcel(ends.lane, ends.link, self._stanza(opening, envelope, shown), ends.once, traces)
+        upload = Upload(ends.sender, shown.files, lambda urls: self._stanza(opening, envelope, shown.linked(urls)))
+        upload.stanza([_LONGEST_URL] * len(shown.files))
+        return Parcel(ends.lane, ends.link, upload, ends.once, traces, slow=True)
+
+    def _stanza(self, opening: str, envelope: Envelope, shown: Content | None) -> bytes:
+        octets = f"{opening}{self._content(envelope, shown)}</message>".encode()
         if len(octets) > MOST_STANZA_OCTETS:
             raise Refusal("body-too-large")
-        return Parcel(ends.lane, ends.link, octets, ends.once, ((envelope.id, ends.sender, ends.recipient),))
+        return octets
 
     def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str, kind: str = "") -> _Ends:
         author, whom = self._names.jid_of(sender), self._names.jid_of(recipient)
@@ -374,9 +385,9 @@ class XmppCodec:
             return ""
 
 
-def _shown(entity: Entity) -> Content:
+def _shown(entity: Entity, *, files: bool) -> Content:
     try:
-        return content_of(entity)
+        return content_of(entity, files=files)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
 

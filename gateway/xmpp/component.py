@@ -34,7 +34,9 @@ from . import stanza as xml
 from .codec import XmppCodec, domain_of, read_parties, stanza_origin
 from .fence import Fence, Step
 from .parser import Oversized, StreamParser
+from .slots import Upload
 from .stream import MOST_STANZA_OCTETS, StreamFault, padded
+from .upload import Http, Uploads
 
 READ_BOUND_OCTETS = 262_144
 _MOST_UNSENT_OCTETS = 4 * 1024 * 1024
@@ -61,9 +63,9 @@ class _Chunk:
 
 
 class ComponentLink(ComponentXMPP):
-    """One link. `domain` is the JID domain whose SIP users it speaks for."""
+    """One link. `domain` is the JID domain whose SIP users it speaks for. http: brings files to the upload service, if there is one."""
 
-    def __init__(self, domain: str, settings: XmppSettings, codec: XmppCodec, policy: Policy, sink: Sink) -> None:
+    def __init__(self, domain: str, settings: XmppSettings, codec: XmppCodec, policy: Policy, sink: Sink, http: Http | None = None) -> None:
         super().__init__(domain, settings.secret, settings.host, settings.port)  # type: ignore[no-untyped-call]
         self.domain = domain
         self._codec, self._policy, self._sink = codec, policy, sink
@@ -76,6 +78,7 @@ class ComponentLink(ComponentXMPP):
         self._retry_handle: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
         self._fence = Fence(domain)
+        self._uploads = Uploads(settings.upload, http or Http(), self._write, self._uploaded, self._done)
         self._outbox: list[bytes] = []
         self._outbox_octets = 0
         self._write_handle: asyncio.Handle | None = None
@@ -146,6 +149,7 @@ class ComponentLink(ComponentXMPP):
             self._done(culprit, Outcome(Verdict.POISON, reason=f"the XMPP server ends the stream on it: {self._reason}"))
         for delivery in lost:
             self._done(delivery, LOST)
+        self._uploads.broke()
         if self._ended and not self._ended.done():
             self._ended.set_result(None)
         if not self._reason and reason:
@@ -175,13 +179,26 @@ class ComponentLink(ComponentXMPP):
         return self.up and self._writable and not self._closing and self._fence.has_room
 
     def deliver(self, delivery: Delivery) -> None:
-        """Write a stanza that is to be confirmed."""
+        """Write a stanza that is to be confirmed, or first upload what it is about."""
+        wire = delivery.parcel.wire
         if not self.up:
             self._done(delivery, LOST)
-            return
+        elif isinstance(wire, Upload):
+            self._uploads.begin(delivery, wire)
+        else:
+            assert isinstance(wire, bytes)
+            self._put(delivery, wire)
+
+    def _put(self, delivery: Delivery, stanza: bytes) -> None:
         self._fence.wrote(delivery)
-        assert isinstance(delivery.parcel.wire, bytes)
-        self._write(delivery.parcel.wire)
+        self._write(stanza)
+
+    def _uploaded(self, delivery: Delivery, stanza: bytes) -> None:
+        """Its files are there. Where there is no room by now it goes again, with the same URLs."""
+        if self.has_room():
+            self._put(delivery, stanza)
+        else:
+            self._done(delivery, LOST)
 
     def _write(self, octets: bytes) -> None:
         self._outbox.append(octets)
@@ -333,7 +350,7 @@ class ComponentLink(ComponentXMPP):
         }.get(condition, f"stream error {condition}")
 
     def _iq(self, element: Element) -> None:
-        if self._fence_back(element):
+        if self._fence_back(element) or self._uploads.answered(element):
             return
         if isinstance(element, Oversized):
             if element.get("type") in ("get", "set"):
@@ -391,6 +408,7 @@ class ComponentCarrier:
 
     def __init__(self, codec: XmppCodec) -> None:
         self._codec = codec
+        self.http = Http()
         self.links: dict[str, ComponentLink] = {}
         self.translate: Callable[..., Any] = lambda envelope, _number: codec.write(envelope)
 
@@ -402,3 +420,7 @@ class ComponentCarrier:
     def send(self, delivery: Delivery) -> None:
         """Hand it to its link."""
         self.links[delivery.parcel.gate].deliver(delivery)
+
+    async def close(self) -> None:
+        """The links have finished."""
+        await self.http.close()

@@ -11,11 +11,17 @@ from tests.peers.process import LIMIT, Process, fill, free_port
 from tests.peers.programs import Tree, tree_of
 
 _TEMPLATE = Path(__file__).parent / "templates" / "prosody.cfg.lua"
+_UPLOADS = """Component "{}" "http_file_share"
+    http_file_share_size_limit = 20000
+    http_external_url = "http://127.0.0.1:{}/"
+    http_host = "127.0.0.1"
+"""
 
 
 class Prosody(Process):
     """One virtual host with accounts, and components with their secrets, on two ports of 127.0.0.1; all its files are in `work`.
 
+    uploads: the domain of an HTTP upload service (XEP-0363) on http_port, for files of 20 000 octets at most; empty for none.
     users: name -> password. components: domain -> secret. modules: more to load; "offline" keeps messages for users who are away.
     """
 
@@ -29,10 +35,12 @@ class Prosody(Process):
         c2s_port: int = 0,
         component_port: int = 0,
         modules: Iterable[str] = (),
+        uploads: str = "",
     ) -> None:
         self.work, self.domain = work, domain
         self.users, self.components, self.modules = dict(users or {}), dict(components or {}), tuple(modules)
         self.c2s_port, self.component_port = c2s_port or free_port(), component_port or free_port()
+        self.uploads, self.http_port = uploads, free_port() if uploads else 0
         work.mkdir(parents=True, exist_ok=True)
         tree = tree_of("prosody")
         script, interpreter = _relocated(tree, work)
@@ -46,6 +54,8 @@ class Prosody(Process):
     def start(self) -> None:
         """Start with the accounts and components of now; what users left behind in an earlier run is kept."""
         components = "".join(f'Component "{name}"\n    component_secret = "{secret}"\n' for name, secret in self.components.items())
+        if self.uploads:
+            components += _UPLOADS.format(self.uploads, self.http_port)
         fill(
             _TEMPLATE,
             self.work / "prosody.cfg.lua",
@@ -56,6 +66,7 @@ class Prosody(Process):
                 "domain": self.domain,
                 "modules": "".join(f', "{name}"' for name in self.modules),
                 "components": components,
+                "http_port": self.http_port or "",
                 "without": "" if "offline" in self.modules else ', "offline"',
             },
         )

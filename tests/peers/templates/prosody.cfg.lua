@@ -10,6 +10,9 @@ component_interfaces = { "127.0.0.1" }
 c2s_ports = { @c2s_port@ }
 component_ports = { @component_port@ }
 s2s_ports = { }
+http_ports = { @http_port@ }
+https_ports = { }
+http_interfaces = { "127.0.0.1" }
 c2s_direct_tls_ports = { }
 
 modules_enabled = { "saslauth", "roster", "disco"@modules@ }

@@ -300,3 +300,34 @@ def test_explain_says_where_a_link_and_markup_went() -> None:
     assert fields["body"] == ("Glej", "Glej\r\nhttps://x.example/")
     assert fields["link"] == ("https://x.example/", "(told in the text)")
     assert fields["html"] == ("<strong>Glej</strong>", "")
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------
+PICTURE = REQUEST.replace(b"text/plain", b"image/png; name=a.png").removesuffix(b"Ob treh.") + b"\x89PNG\r\n\x1a\n"
+
+
+def with_uploads(folder: Path) -> Path:
+    return written(folder, secret='secret = "x"\nupload = "upload.xmpp.example"')
+
+
+def test_a_file_would_be_uploaded_and_that_needs_the_server(tmp_path: Path) -> None:
+    config, message = with_uploads(tmp_path), PICTURE
+    told = "a.png (image/png, 8 octets) would be uploaded to upload.xmpp.example and sent as a link: that needs the server"
+    assert said(run("translate", stdin=message, config=config), 1) == told
+    done = run("translate", "--json", stdin=message, config=config)
+    files = [{"name": "a.png", "type": "image/png", "octets": 8}]
+    assert (done.returncode, json.loads(done.stdout)) == (1, {"upload": {"service": "upload.xmpp.example", "files": files}, "note": told})
+    assert said(run("translate", stdin=message), 1).startswith("refused: 415 ")
+
+
+def test_what_would_become_of_a_file_is_explained(tmp_path: Path) -> None:
+    done = run("translate", "--explain", stdin=PICTURE, config=with_uploads(tmp_path))
+    assert (done.returncode, done.stdout) == (1, b"")
+    (row,) = [line for line in done.stderr.decode().splitlines() if line.startswith("body: ")]
+    assert row.split("  ")[0] == "body: (image/png; name=a.png, 8 octets)"
+    assert "<body/>: https://upload.xmpp.example/.../a.png" in row
+
+
+def test_a_file_is_shown_as_message_cpim_without_a_server(tmp_path: Path) -> None:
+    shown = run("translate", "--to", "cpim", stdin=PICTURE, config=with_uploads(tmp_path))
+    assert (shown.returncode, shown.stdout.endswith(b"\r\n\r\n\x89PNG\r\n\x1a\n")) == (0, True)

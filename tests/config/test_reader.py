@@ -48,6 +48,7 @@ server = "tcp:xmpp.example.com:5347"
 secret = "hunter2"
 domains = ["example.com"]
 pager_type = "chat"
+upload = "Upload.Bücher.example"
 [admin]
 listen = "127.0.0.1:8080"
 token_file = "admin.token"
@@ -127,7 +128,7 @@ def test_every_key_with_its_typed_value(tmp_path: Path) -> None:
             trusted=(ip_network("127.0.0.1/32"), ip_network("2001:db8::/32"), ip_network("192.0.2.7/32")),
             accepted_status=200,
         ),
-        xmpp=XmppSettings("xmpp.example.com", 5347, "hunter2", ("example.com",), "chat", inline_secret=True),
+        xmpp=XmppSettings("xmpp.example.com", 5347, "hunter2", ("example.com",), "chat", "upload.bücher.example", inline_secret=True),
         store_url=f"sqlite:///{tmp_path}/queue/outbox.db",
         limits=Limits(5, 2_097_152, 0.5, 3, "mark"),
         peers=(
@@ -390,6 +391,8 @@ MISTAKES = [
         "xmpp.domains[1]: example.net is in [sip] domains too; its people live on one side",
     ),
     (XMPP_DOMAINS, f'{XMPP_DOMAINS}\npager_type = "groupchat"', 'xmpp.pager_type: must be "" or "chat" or "normal", not "groupchat"'),
+    (XMPP_DOMAINS, f'{XMPP_DOMAINS}\nupload = "a b"', 'xmpp.upload: "a b": Bad domain (RFC 1123 section 2.1)'),
+    (XMPP_DOMAINS, f'{XMPP_DOMAINS}\nupload = "EXAMPLE.net"', "xmpp.upload: example.net is in [sip] domains, so it is the gateway itself"),
     # the other sections
     (MINIMAL, f'{MINIMAL}[admin]\nlisten = "8080"', 'admin.listen: "8080" is not of the form host:port'),
     (MINIMAL, f'{MINIMAL}[[peer]]\ndomains = ["a"]', 'peer[0]: needs either match = "10.1.0.0/16" or tls = "proxy.example.net"'),
@@ -502,7 +505,7 @@ def test_the_shipped_configuration_shows_every_key_and_its_examples_load(tmp_pat
     content = document.content
     assert set(content["gateway"]) == {"name", "data_dir", "mappings"}
     assert set(content["sip"]) == {each.name for each in fields(SipSettings)}
-    assert set(content["xmpp"]) == {"server", "secret", "domains", "pager_type"}
+    assert set(content["xmpp"]) == {"server", "secret", "domains", "pager_type", "upload"}
     assert set(content["admin"]) == {each.name for each in fields(AdminSettings)}
     assert set(content["peer"][0]) | set(content["peer"][1]) == {each.name for each in fields(PeerRule)}
     assert set(content["route"][0]) == {each.name for each in fields(RouteRule)}

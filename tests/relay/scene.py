@@ -77,7 +77,8 @@ class Try:
 class Side:
     """A Carrier that does what the test tells it: a try stays open until it is answered.
 
-    up, takes_retries, closed (gates): what `ready` says. once: parcels must be delivered at once or fail. unsayable: texts that neither
+    up, takes_retries, closed (gates): what `ready` says. once: parcels must be delivered at once or fail. slow: texts that take a while
+    before they have their place. unsayable: texts that neither
     side can translate, in no run.
     """
 
@@ -85,6 +86,7 @@ class Side:
         self.name, self.window, self._loop, self.unsayable = name, window, loop, unsayable
         self.up, self.takes_retries, self.once = True, True, False
         self.closed: set[str] = set()
+        self.slow: set[str] = set()
         self.tries: list[Try] = []
         self.open: list[Try] = []
 
@@ -92,7 +94,7 @@ class Side:
         text = _said(envelope)
         if text in self.unsayable:
             raise Refusal("type-unsupported")
-        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),))
+        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),), text in self.slow)
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         return self.up and gate not in self.closed and (self.takes_retries or not retry)

@@ -203,32 +203,32 @@ async def soon(what: Awaitable[Item]) -> Item:
     return await asyncio.wait_for(what, LIMIT)
 
 
-def settings(port: int, secret: str = SECRET) -> Settings:
+def settings(port: int, secret: str = SECRET, upload: str = "") -> Settings:
     return Settings(
         "gateway.toml",
         "gw.example",
         Path(),
         None,
         SipSettings((), (DOMAIN,)),
-        XmppSettings("127.0.0.1", port, secret, ("xmpp.example",)),
+        XmppSettings("127.0.0.1", port, secret, ("xmpp.example",), upload=upload),
         "",
     )
 
 
-def link_to(port: int, relay: Relay, secret: str = SECRET) -> ComponentLink:
+def link_to(port: int, relay: Relay, secret: str = SECRET, upload: str = "") -> ComponentLink:
     """A link to the server on this port, with the gateway's own guard and codec behind it."""
-    parts = translation(settings(port, secret), TABLES, b"k" * 32)
+    parts = translation(settings(port, secret, upload), TABLES, b"k" * 32)
     return ComponentLink(DOMAIN, parts.settings.xmpp, parts.to_xmpp, parts.guard, relay)
 
 
 @asynccontextmanager
-async def lonely(*, listening: bool = True) -> AsyncIterator[tuple[ComponentLink, Relay, Server]]:
-    """A link that is trying to connect; `listening` is False for a server that is not there yet."""
+async def lonely(*, listening: bool = True, upload: str = "") -> AsyncIterator[tuple[ComponentLink, Relay, Server]]:
+    """A link that is trying to connect; `listening` is False for a server that is not there yet. upload: the JID of a service."""
     server, relay = Server(), Relay()
     await server.listen()
     if not listening:
         server.close()
-    link = link_to(server.port, relay)
+    link = link_to(server.port, relay, upload=upload)
     link.open()
     try:
         yield link, relay, server

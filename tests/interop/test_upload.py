@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.bridge import Bridge, bridge
+from tests.peers.ejabberd import Ejabberd
 from tests.peers.prosody import Prosody
 
 pytestmark = pytest.mark.interop
@@ -21,15 +23,18 @@ OOB = "{jabber:x:oob}"
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 MIXED = (
     b"--b\r\nContent-Type: text/plain\r\n\r\nlook\r\n--b\r\nContent-Type: image/png\r\n"
-    b"Content-Disposition: attachment; filename*=UTF-8''tr%C3%A8s%20cool.png\r\n\r\n" + PICTURE + b"\r\n--b--\r\n"
+    b"Content-Disposition: attachment; filename*=UTF-8''tr%C3%A8s-cool.png\r\n\r\n" + PICTURE + b"\r\n--b--\r\n"
 )
 CPIM = b"From: <im:s0@stoxgate.test>\r\nTo: <im:u0@xmpp.test>\r\n\r\nContent-Type: image/png; name=a.png\r\n\r\n" + PICTURE
 
 
-@pytest.fixture(scope="module")
-def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
-    work = tmp_path_factory.mktemp("upload")
-    with bridge(work, server=partial(Prosody, uploads=SERVICE), transport="tcp", sections={"xmpp": f'upload = "{SERVICE}"'}) as whole:
+def with_uploads(work: Path, server: type[Prosody | Ejabberd]) -> AbstractContextManager[Bridge]:
+    return bridge(work, server=partial(server, uploads=SERVICE), transport="tcp", sections={"xmpp": f'upload = "{SERVICE}"'})
+
+
+@pytest.fixture(scope="module", params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
+def it(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    with with_uploads(tmp_path_factory.mktemp("upload"), request.param) as whole:
         yield whole
 
 
@@ -51,7 +56,7 @@ async def shown(it: Bridge, body: bytes, content_type: str, extra: str = "") -> 
     ("body", "content_type", "text", "name"),
     [
         (PICTURE, "image/png", "", "file.png"),
-        (MIXED, "multipart/mixed;boundary=b", "look\n", "tr%c3%a8s%20cool.png"),
+        (MIXED, "multipart/mixed;boundary=b", "look\n", "tr%c3%a8s-cool.png"),
         (CPIM, "message/cpim", "", "a.png"),
     ],
     ids=["bare", "mixed", "cpim"],
@@ -88,6 +93,27 @@ def test_the_sender_is_told_that_the_service_takes_no_such_size(it: Bridge) -> N
             assert b"<body>after</body>" in await juliet.message()
 
     asyncio.run(talk())
+
+
+@pytest.mark.requirement("REL-08")
+def test_a_picture_that_waits_survives_a_kill(tmp_path: Path) -> None:
+    async def send(it: Bridge) -> None:
+        async with it.phone() as romeo:
+            assert (await romeo.request(it.sip_of("u0"), it.phone_uri("s0"), PICTURE, "image/png")).status == 202
+
+    async def receive(it: Bridge) -> None:
+        async with it.user("u0") as juliet:
+            it.gateway.start()
+            url = ET.fromstring(await juliet.message()).findtext("body") or ""
+            assert await got(url) == ("image/png", sha256(PICTURE).hexdigest())
+
+    with with_uploads(tmp_path, Prosody) as whole:
+        whole.server.stop()
+        asyncio.run(send(whole))
+        whole.gateway.kill()
+        whole.server.start()
+        whole.server.wait_ready()
+        asyncio.run(receive(whole))
 
 
 @pytest.mark.requirement("IMSG-21")

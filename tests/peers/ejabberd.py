@@ -11,12 +11,32 @@ from tests.peers.programs import tree_of
 
 _TEMPLATE = Path(__file__).parent / "templates" / "ejabberd.yml"
 _READY = "the peer is ready"
+_UPLOADS = """  mod_http_upload:
+    hosts: ["{service}"]
+    put_url: "http://127.0.0.1:{port}/upload"
+    docroot: "{work}/uploads"
+    max_size: 20000
+    access: uploads
+acl:
+  gateway:
+    server: {components}
+access_rules:
+  uploads:
+    allow: gateway
+"""
+_HTTP = """  - port: {port}
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    request_handlers:
+      /upload: mod_http_upload
+"""
 
 
 class Ejabberd(Process):
     """One virtual host with accounts, and components with their secrets, on two ports of 127.0.0.1; all its files are in `work`.
 
     users: name -> password. components: domain -> secret. modules: more to load; mod_offline keeps messages for users who are away.
+    uploads: the domain of an HTTP upload service (XEP-0363) for the components, for files of 20 000 octets at most; empty for none.
     No Erlang distribution: no node name, no port mapper, nothing outside this process.
     """
 
@@ -30,10 +50,12 @@ class Ejabberd(Process):
         c2s_port: int = 0,
         component_port: int = 0,
         modules: Iterable[str] = (),
+        uploads: str = "",
     ) -> None:
         self.work, self.domain = work, domain
         self.users, self.components, self.modules = dict(users or {}), dict(components or {}), tuple(modules)
         self.c2s_port, self.component_port = c2s_port or free_port(), component_port or free_port()
+        self.uploads, self.http_port = uploads, free_port() if uploads else 0
         work.mkdir(parents=True, exist_ok=True)
         tree = tree_of("epmd")
         erlang = tree.root / "usr/lib/erlang"
@@ -65,7 +87,8 @@ class Ejabberd(Process):
                 "domain": self.domain,
                 "components": "".join(f'      "{name}":\n        password: "{secret}"\n' for name, secret in self.components.items())
                 or '      "unused.invalid":\n        password: "unused"\n',
-                "modules": "".join(f"  {name}: {{}}\n" for name in self.modules),
+                "modules": "".join(f"  {name}: {{}}\n" for name in self.modules) + self._upload_service(),
+                "http": _HTTP.format(port=self.http_port) if self.uploads else "",
             },
         )
         super().start()
@@ -74,6 +97,11 @@ class Ejabberd(Process):
         self.wait_for_each(
             f"{_READY}\n", f":{self.c2s_port} for ejabberd_c2s\n", f":{self.component_port} for ejabberd_service\n", limit=limit
         )
+
+    def _upload_service(self) -> str:
+        if not self.uploads:
+            return ""
+        return _UPLOADS.format(service=self.uploads, port=self.http_port, work=self.work, components=json.dumps([*self.components]))
 
     def _accounts(self) -> str:
         """What ejabberd runs once it has started: registers the users and says so."""

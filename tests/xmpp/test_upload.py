@@ -323,6 +323,24 @@ def test_a_lost_link_ends_what_has_begun_and_the_same_urls_serve_again() -> None
     asyncio.run(talk())
 
 
+def test_where_there_is_no_room_any_more_it_goes_again_with_the_same_urls() -> None:
+    async def talk() -> None:
+        async with service() as (link, _, peer, it):
+            end = await peer()
+            sent = send(link, 1)
+            iq = await asked(end)
+            link.pause_writing()
+            give(end, iq, it.url)
+            assert await soon(sent.outcome) == LOST
+            link.resume_writing()
+            again = send(link, 1)
+            assert await body_of_next(end) == f"{it.url}/a"
+            assert await soon(again.outcome) == DELIVERED
+            assert it.seen.qsize() == 1
+
+    asyncio.run(talk())
+
+
 def test_a_defect_stays_with_its_message(logged: list[dict[str, object]]) -> None:
     async def talk() -> None:
         async with service() as (link, _, peer, it):

@@ -12,3 +12,7 @@ Component "example.net"
     -- A gateway that comes back after its machine or network died finds its old connection still standing here. It has to replace that
     -- one; Prosody's own choice is to keep the dead one and send the new one away until TCP has noticed.
     component_conflict_resolve = "kick_old"
+
+-- For files from SIP ([xmpp] upload): the service takes them from the component above unless http_file_share_access is set; then it has to
+-- name "example.net" beside your own domains.
+-- Component "upload.example.com" "http_file_share"

@@ -97,15 +97,19 @@ def _cpim(message: CpimMessage) -> dict[str, Any]:
 
 
 def _content(entity: Entity) -> dict[str, Any]:
-    """What the XMPP side would be shown of it; nothing for plain text, which shows itself, and for what is not carried."""
+    """What the XMPP side would be shown of it; nothing for plain text, which shows itself, and for what is not carried.
+
+    Files are there where the configuration has an upload service.
+    """
     if entity.content_type.essence in ("text/plain", MEDIA_TYPE):
         return {}
     try:
-        content = content_of(entity)
+        content = content_of(entity, files=True)
     except (Refusal, SyntaxFault):
         return {}
     links = [{"url": link.url, "description": link.description} for link in content.links]
-    return {"shows": {"text": content.text, "html": content.html, "links": links}}
+    files = [{"name": file.name, "type": file.type, "octets": len(file.octets)} for file in content.files]
+    return {"shows": {"text": content.text, "html": content.html, "links": links} | ({"files": files} if files else {})}
 
 
 def _tree(entity: Entity) -> list[dict[str, Any]]:
@@ -136,7 +140,9 @@ def _shown_headers(facts: dict[str, Any], indent: str) -> list[str]:
         lines.append(f"{indent}<{visible(child['name'])}>{place} {shortened(child['text'])}".rstrip())
     shows = facts.get("shows", {})
     links = [f"{link['url']} {link['description']}".rstrip() for link in shows.get("links", ())]
+    files = [f"{file['name']} ({file['type']}, {file['octets']} octets)" for file in shows.get("files", ())]
     told = [("text", shows.get("text", "")), ("html", shows.get("html", "")), *[("link", link) for link in links]]
+    told += [("file", file) for file in files]
     lines += [f"{indent}shows {name}: {shortened(value)}" for name, value in told if value]
     return lines + [
         f"{indent}{'  ' * (part['depth'] - 1)}[{visible(part['type'])}] {part['octets']} octets" for part in facts.get("body", ())

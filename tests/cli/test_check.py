@@ -23,6 +23,11 @@ def test_a_good_configuration_says_who_lives_where() -> None:
     )
 
 
+def test_where_files_go_is_said(tmp_path: Path) -> None:
+    config = written(tmp_path, secret='secret = "x"\nupload = "upload.xmpp.example"')
+    assert printed(run("check", "-c", config)).splitlines()[-1].endswith("; files go to upload.xmpp.example")
+
+
 def test_the_shipped_configuration_is_good() -> None:
     shipped = Path(__file__).resolve().parents[2] / "conf" / "gateway.toml"
     *notes, verdict = printed(run("check", "-c", shipped)).splitlines()

@@ -90,3 +90,10 @@ def test_what_a_body_of_several_parts_shows_is_said() -> None:
     assert facts["shows"] == shown
     said = printed(run("inspect", stdin=message.encode()))
     assert "  shows html: <strong>Prav</strong>\n  shows link: https://x.example/\n" in said
+
+
+def test_the_files_in_a_message_are_named() -> None:
+    head = "From: <im:a@b>\r\nTo: <im:c@d>\r\n\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\n"
+    facts = json.loads(printed(run("inspect", "--json", stdin=head.encode() + b"12345")))
+    assert facts["shows"]["files"] == [{"name": "a.png", "type": "image/png", "octets": 5}]
+    assert "  shows file: a.png (image/png, 5 octets)\n" in printed(run("inspect", stdin=head.encode() + b"12345"))

@@ -52,6 +52,7 @@ async def shown(it: Bridge, body: bytes, content_type: str, extra: str = "") -> 
         return ET.fromstring(await juliet.message())
 
 
+@pytest.mark.requirement("IMSG-20")
 @pytest.mark.parametrize(
     ("body", "content_type", "text", "name"),
     [

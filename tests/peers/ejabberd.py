@@ -16,13 +16,14 @@ _UPLOADS = """  mod_http_upload:
     put_url: "http://127.0.0.1:{port}/upload"
     docroot: "{work}/uploads"
     max_size: 20000
-    access: uploads
+    access: upload
 acl:
-  gateway:
+  sip_users:
     server: {components}
 access_rules:
-  uploads:
-    allow: gateway
+  upload:
+    - allow: local
+    - allow: sip_users
 """
 _HTTP = """  - port: {port}
     ip: "127.0.0.1"

@@ -122,3 +122,21 @@ def test_text_that_is_attached_is_a_file() -> None:
 def test_an_attached_link_stays_a_link() -> None:
     link = entity("text/uri-list", b"https://x.example/a\r\n", Content_Disposition="attachment")
     assert [each.url for each in content_of(link, files=True).links] == ["https://x.example/a"]
+
+
+KINDS = st.sampled_from(["multipart/mixed; boundary=b", "multipart/alternative; boundary=b", "message/cpim", "image/png", "text/plain"])
+PIECES = st.sampled_from(
+    [b"\r\n", b"--b", b"--", b"Content-Type: ", b"image/png", b"text/plain", b"multipart/mixed;boundary=b", b"Content-Disposition: ",
+     b"attachment", b";filename*=UTF-8''%ff", b";handling=optional", b"Content-Transfer-Encoding: base64\r\n", b"\x00\xff"]
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(KINDS, st.lists(PIECES | st.binary(max_size=8), max_size=40))
+def test_nothing_but_a_refusal_or_a_fault_comes_of_any_octets(kind: str, pieces: list[bytes]) -> None:
+    try:
+        content = content_of(entity(kind, b"".join(pieces)), files=True)
+    except GatewayError:
+        return
+    assert all(file.octets and file.name for file in content.files)
+    assert content.linked(["https://x.example/"] * len(content.files)).body or not content.files

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import fromstring
+from xml.etree.ElementTree import Element, SubElement, fromstring
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.canonical import entity_message
 from gateway.core.errors import Refusal
@@ -144,6 +147,21 @@ def test_what_the_status_of_a_put_means(status: int, verdict: Verdict, said: int
     assert outcome is not None
     assert (outcome.verdict, outcome.status) == (verdict, said)
     assert (read_status(200), read_status(201)) == (None, None)
+
+
+@hypothesis.settings(deadline=None)
+@given(st.text(max_size=60), st.sampled_from(["https:", "http:", ""]), st.text(max_size=20))
+def test_no_url_and_no_header_of_a_service_does_harm(rest: str, scheme: str, value: str) -> None:
+    iq = Element("iq", {"type": "result"})
+    put = SubElement(SubElement(iq, f"{{{UPLOAD}}}slot"), f"{{{UPLOAD}}}put", {"url": f"{scheme}//{rest}"})
+    SubElement(iq[0], f"{{{UPLOAD}}}get", {"url": GET})
+    SubElement(put, f"{{{UPLOAD}}}header", {"name": "Cookie"}).text = value
+    found = read_answer(iq, NOW)
+    if isinstance(found, Slot):
+        assert all(line.isascii() and line.isprintable() for line in (found.put, *dict(found.passed_on).values()))
+        assert found.put.startswith(("https:", "http:"))
+    else:
+        assert found.verdict is Verdict.LATER
 
 
 # -- from an envelope --------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.canonical import entity_message, notification_message
-from gateway.core.envelope import Envelope, StanzaOrigin
+from gateway.core.canonical import entity_message, failure_message, notification_message
+from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal
 from gateway.core.imdn import POSITIVE, Asked, Disposition
 from gateway.core.mime import Entity
@@ -107,6 +107,29 @@ def test_each_form_is_tried_once_whatever_the_answers_claim(monkeypatch: pytest.
             assert romeo.came.waiting == []
 
     monkeypatch.setattr("gateway.sip.codec.bodies", three)
+    run(talk)
+
+
+@pytest.mark.requirement("FRAG-46")
+def test_a_report_that_is_refused_as_sipfrag_goes_as_text_and_so_does_the_next_one() -> None:
+    async def talk() -> None:
+        async with both(failure_report="sipfrag") as (it, romeo):
+            one = it.letter().envelope
+            message = failure_message(one.sender, one.recipient, 0, 404, "Nobody")
+            about = RequestOrigin("sip:juliet@xmpp.example", "call-1", "1 MESSAGE")
+            envelope = replace(one, message=message, about=about)
+            for number, kinds in ((5, ["multipart/mixed", "text/plain"]), (9, ["text/plain"])):
+                delivery = Try(1, number, envelope, it.adapter.translate(envelope, number), again=it.adapter.send)
+                it.adapter.send(delivery)
+                for expected in kinds[:-1]:
+                    assert kind(await refused(romeo)) == expected
+                last = await romeo.came.next(LIMIT)
+                assert kind(last) == kinds[-1]
+                assert b"\r\n\r\nYour message to sip:juliet@xmpp.example could not be delivered: 404" in last
+                romeo.reply(response(last))
+                assert await ended(delivery) == DELIVERED
+            assert it.peers.takes(envelope.recipient) == Takes(sipfrag=False)  # type: ignore[arg-type]
+
     run(talk)
 
 

@@ -126,7 +126,7 @@ async def test_a_route_can_ask_for_cpim(it: Talk) -> None:
     assert request.header("Content-Type") == "message/cpim"
     message = CpimMessage.parse(request.body)
     assert message.first("From") == "<sip:u0@xmpp.test>"
-    assert message.first("To") == f"<im:{it.romeo}@cpim.test>"
+    assert message.first("To") == f"<{it.sip}>"
     assert message.first("Subject") == "Lunch"
     assert message.entity.content_type.essence == "text/plain"
     assert message.entity.content.decode() == "At noon ☕"

@@ -74,6 +74,10 @@ class Profanity(Process):
         self._ask(f"send-keys -l {shlex.quote(line)}")
         self._ask("send-keys Enter")
 
+    def write_keys(self, text: str) -> None:
+        """Press these keys, and not Enter: she is typing."""
+        self._ask(f"send-keys -l {shlex.quote(text)}")
+
     def screen(self) -> str:
         """What a person would see now."""
         return self._ask("capture-pane -p")

@@ -32,7 +32,7 @@ def changes(tables: Tables, directory: Directory, came: Read, went: bytes) -> li
     name = display_name(came.sip, tables.numbers) if isinstance(came.sip, Request) and "typing" not in before else ""
     if name and shown_name(name) and tables.carries("from-name", "xmpp"):
         after.setdefault("from-name", _ONCE)
-    if before.get("link", " ").partition(" | ")[0] in after.get("body", ""):
+    if "link" in before and before["link"].partition(" | ")[0] in after.get("body", ""):
         after.setdefault("link", _TOLD)
     rows = [
         {"field": row.name, "in": before.get(row.name, ""), "out": after.get(row.name, ""), "rule": row.rule, "source": row.source}

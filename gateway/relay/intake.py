@@ -89,7 +89,9 @@ class Intake:
             envelope = told(facts, news, fresh_token(), time.time())
             return self.message(envelope, forgets=forgets, memory=memory) if envelope else None
         except Refusal as refusal:
-            (log.info if refusal.key == "failure-not-reported" else log.warning)("cannot tell the sender", reason=str(refusal))
+            # That a receipt, or any report, does not go there may be the operator's will, or the recipient's.
+            is_wanted = isinstance(news, Outcome) and refusal.key != "failure-not-reported"
+            (log.warning if is_wanted else log.info)("cannot tell the sender", reason=str(refusal))
         except Exception:
             log.exception("cannot tell the sender")
         return None

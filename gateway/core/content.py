@@ -79,12 +79,12 @@ class Content:
 
     @property
     def xhtml(self) -> str:
-        """All of it with markup; empty where there is none."""
+        """All of it with markup, each link that is not in it already at its end; empty where there is none."""
         if not self.html or not self.links:
             return self.html
-        from .html import below
+        from .html import attribute, below
 
-        return below([self.html, *[_anchor(link) for link in self.links]])
+        return below([self.html, *[_anchor(link) for link in self.links if f'href="{attribute(link.url)}"' not in self.html]])
 
 
 def content_of(entity: Entity, *, files: bool = False) -> Content:

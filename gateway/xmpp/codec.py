@@ -96,7 +96,7 @@ class XmppCodec:
         self._settings, self._uploads = settings, bool(settings.xmpp.upload)
         self._shows_copies = tables.carries("cc", "xmpp")
         self._says_name, self._reads_name = tables.carries("from-name", "xmpp"), tables.carries("from-name", "sip")
-        self._reads_expiry = tables.carries("expires-at", "sip")
+        self._reads_expiry, self._reads_age = tables.carries("expires-at", "sip"), tables.carries("sent-at", "sip")
         self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
         self._shows_html, self._reads_html = tables.carries("html", "xmpp"), tables.carries("html", "sip")
         self._shows_links, self._reads_links = tables.carries("link", "xmpp"), tables.carries("link", "sip")
@@ -348,10 +348,9 @@ class XmppCodec:
         nick = stanza.find(f"{{{xml.NICK}}}nick") if self._reads_name else None
         return shown_name(_text(nick)) if nick is not None else ""
 
-    @staticmethod
-    def _sent_at(stanza: Element, now: float) -> float:
+    def _sent_at(self, stanza: Element, now: float) -> float:
         """When it was written: the stamp of a `<delay/>` beside the body, else now (ICPIM-18)."""
-        delay = stanza.find(f"{{{xml.DELAY}}}delay")
+        delay = stanza.find(f"{{{xml.DELAY}}}delay") if self._reads_age else None
         try:
             stamp = parse_rfc3339(delay.get("stamp", "")).timestamp() if delay is not None else now
         except SyntaxFault:

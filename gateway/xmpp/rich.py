@@ -21,10 +21,10 @@ _TOLD = WEB | {"ftp", "geo", "im", "mailto", "sip", "sips", "tel", "xmpp"}
 
 def elements_of(content: Content, *, html: bool, links: bool) -> str:
     """The elements for what is shown; nothing for nothing. The body says all of it (IMSG-18, XEP-12)."""
-    parts = []
-    if body := content.body:
+    parts, body = [], content.body
+    if body:
         parts.append(f"<body>{xml.foreign(body)}</body>")
-    if html and content.html and len(content.xhtml) <= MOST_XHTML:
+    if html and body and content.html and len(content.xhtml) <= MOST_XHTML:
         parts.append(f"<html xmlns='{XHTML_IM}'><body xmlns='{XHTML}'>{content.xhtml}</body></html>")
     if links:
         parts += [_out_of_band(link) for link in content.links]

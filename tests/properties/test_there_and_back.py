@@ -13,15 +13,12 @@ from gateway.core.address import SipAddress
 from gateway.core.canonical import text_message, written_at
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.jid import Jid
-from gateway.core.ports import Peer
 from gateway.core.text import shown_name
 from gateway.sip import grammar
-from gateway.sip.codec import PLACE_OF_BRANCH, Draft
-from gateway.sip.message import Request, parse
-from gateway.sip.reading import read_message
+from gateway.sip.codec import PLACE_OF_BRANCH
 from gateway.xmpp.codec import read_parties
 
-from .world import HERE, LANGUAGES, NOW, TEXTS, THERE, TOKENS, cases, devices, flat, for_xml, jids, lines, read_stanza, sip_people
+from .world import HERE, LANGUAGES, NOW, TEXTS, THERE, TOKENS, cases, devices, flat, for_xml, jids, lines, over_sip, read_stanza, sip_people
 
 AGES = st.sampled_from([0, 1, 60, 62, 3600, 10**8]) | st.integers(0, 10**9)
 SUBJECTS = st.lists(st.tuples(TEXTS, LANGUAGES), max_size=3).map(tuple)
@@ -51,17 +48,6 @@ def envelope(said: Said, sender: SipAddress | Jid, recipient: SipAddress | Jid, 
     return Envelope(
         id=name, trace_id="trace", sender=sender, recipient=recipient, message=message, received_at=NOW, peer="test",
         sender_device=ends[0], recipient_device=ends[1], thread=said.thread, sender_name=said.name)  # fmt: skip
-
-
-def over_sip(sent: Envelope) -> tuple[Request, Envelope | None]:
-    """The MESSAGE that goes out, and what the gateway at its other end makes of it."""
-    draft = HERE.sip.write(sent, 7).wire
-    assert isinstance(draft, Draft)
-    request = parse(draft.octets, stream=True, strict=True)
-    assert isinstance(request, Request)
-    request.check()
-    parties = THERE.guard.from_sip(Peer("test"), request.from_.uri, request.request_uri)
-    return request, read_message(request, parties, "test", "trace", NOW)
 
 
 @pytest.mark.requirement("MSG-36", "IMSG-10", "ADDR-21")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -19,15 +21,20 @@ from hypothesis import strategies as st
 
 from gateway.core.address import SipAddress, mapped_user
 from gateway.core.domain import ascii_domain, unicode_domain
+from gateway.core.envelope import Envelope
 from gateway.core.errors import SyntaxFault
 from gateway.core.jid import Jid, escape_local
+from gateway.core.ports import Parties, Peer
 from gateway.core.settings import Listener, RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import Tables, read_tables
 from gateway.relay.directory import Directory
 from gateway.relay.guard import Guard
-from gateway.sip.codec import SipCodec
+from gateway.sip.codec import Draft, SipCodec
+from gateway.sip.message import Request, parse
+from gateway.sip.reading import read_message
+from gateway.sip.takes import UNKNOWN, Takes
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.codec import XmppCodec
+from gateway.xmpp.codec import XmppCodec, read_parties
 from gateway.xmpp.parser import StreamParser
 
 SOAK = os.environ.get("STOXGATE_SOAK") == "1"
@@ -44,26 +51,74 @@ SIP_DOMAINS = ("sip.example", "xn--bcher-kva.example", "[2001:db8::1]", "192.0.2
 XMPP_DOMAINS = ("xmpp.example", "xn--mnchen-3ya.example", "[2001:db8::2]")
 NOW = 1_770_110_160.5
 STREAM = f"<stream:stream xmlns='{xml.COMPONENT}' xmlns:stream='{xml.STREAM}'>".encode()
+TABLES = read_tables()
 
 
 class Gateway:
-    """The pure part of a gateway, with a large-message route so that no text is too long for SIP."""
+    """The pure part of a gateway, with a large-message route so that no text is too long for SIP.
 
-    def __init__(self, sip: Iterable[str], xmpp: Iterable[str], tables: Tables | None = None, cpim: str = "auto") -> None:
-        route = RouteRule("*", next_hop="sip:192.0.2.1;transport=tcp", large_messages=True, cpim=cpim)
+    takes: what everybody on the SIP side is known to take. route: what else its one route says.
+    """
+
+    def __init__(
+        self, sip: Iterable[str], xmpp: Iterable[str], tables: Tables | None = None, takes: Takes = UNKNOWN, **route: str | bool
+    ) -> None:
+        self.route = RouteRule("*", next_hop="sip:192.0.2.1;transport=tcp", large_messages=True, **route)  # type: ignore[arg-type]
         self.settings = Settings(
             file="", name="gw.example", data_dir=Path(), mappings=None, store_url="",
             sip=SipSettings((Listener("tcp", "192.0.2.2", 5060),), tuple(sip)),
-            xmpp=XmppSettings("127.0.0.1", 5347, "secret", tuple(xmpp)), routes=(route,))  # fmt: skip
-        tables = tables or read_tables()
+            xmpp=XmppSettings("127.0.0.1", 5347, "secret", tuple(xmpp)), routes=(self.route,))  # fmt: skip
+        self.takes, self.tables = takes, tables or TABLES
+        tables = self.tables
         self.directory = Directory(tables.users, tables.domains, self.settings.sip.domains, self.settings.xmpp.domains)
         self.guard = Guard(self.settings, self.directory)
         self.xmpp = XmppCodec(self.directory, tables, self.settings)
-        self.sip = SipCodec(self.directory, tables, self.settings, b"secret of the store", {"tcp": "192.0.2.2:5060"})
+        sent_by = {"tcp": "192.0.2.2:5060"}
+        self.sip = SipCodec(self.directory, tables, self.settings, b"secret of the store", sent_by, takes=lambda _: takes)
 
 
 HERE = Gateway(SIP_DOMAINS, XMPP_DOMAINS)
 THERE = Gateway(XMPP_DOMAINS, SIP_DOMAINS)
+CHOICES = tuple(row.name for row in TABLES.fields if not row.fixed and (row.to_xmpp or row.to_sip))
+"""The rows of headers.toml that an operator may switch off."""
+
+
+def without(names: Iterable[str]) -> Tables:
+    """The tables as shipped, with these rows of headers.toml switched off."""
+    off = frozenset(names)
+    rows = tuple(replace(row, to_xmpp=False, to_sip=False) if row.name in off else row for row in TABLES.fields)
+    return replace(TABLES, fields=rows)
+
+
+@lru_cache
+def narrowed(side: str, off: frozenset[str]) -> Gateway:
+    """HERE or THERE where these rows are off, and where markup is sent to SIP."""
+    sip, xmpp = (SIP_DOMAINS, XMPP_DOMAINS) if side == "here" else (XMPP_DOMAINS, SIP_DOMAINS)
+    return Gateway(sip, xmpp, without(off), html=True)
+
+
+# -- over the codecs ---------------------------------------------------------------------------------------------------
+def over_sip(sent: Envelope, here: Gateway = HERE, there: Gateway = THERE) -> tuple[Request, Envelope | None]:
+    """The MESSAGE that goes out, and what the gateway at its other end makes of it."""
+    request, parties = asked_over_sip(sent, here, there)
+    return request, read_message(request, parties, "test", "trace", NOW)
+
+
+def asked_over_sip(sent: Envelope, here: Gateway = HERE, there: Gateway = THERE) -> tuple[Request, Parties]:
+    """The MESSAGE that goes out, and who writes to whom in it, as the gateway at its other end has them."""
+    draft = here.sip.write(sent, 7).wire
+    assert isinstance(draft, Draft)
+    request = parse(draft.octets, stream=True, strict=True)
+    assert isinstance(request, Request)
+    request.check()
+    return request, there.guard.from_sip(Peer("test"), request.from_.uri, request.request_uri)
+
+
+def over_xmpp(sent: Envelope, here: Gateway = THERE, there: Gateway = HERE) -> tuple[Element, Parties]:
+    """The stanza that goes out, and who writes to whom in it, as the gateway at its other end has them."""
+    stanza = read_stanza(bytes(here.xmpp.write(sent).wire))  # type: ignore[call-overload]
+    author, whom = read_parties(stanza)
+    return stanza, there.guard.from_xmpp(whom.domain, author, whom)
 
 
 def read_stanza(octets: bytes) -> Element:

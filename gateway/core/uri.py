@@ -20,16 +20,17 @@ DEFAULT_PORT = 5060
 
 _HEX = r"%[0-9A-Fa-f]{2}"
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
+_HOST = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)"
 _SIP_FORM = re.compile(
     rf"(?:(?P<user>(?:[{_UNRESERVED}&=+$,;?/]|{_HEX})+)(?::(?P<password>(?:[{_UNRESERVED}&=+$,]|{_HEX})*))?@)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::(?P<port>[0-9]{1,5}))?"
+    rf"{_HOST}(?::(?P<port>[0-9]{{1,5}}))?"
     rf"(?P<params>(?:;(?:[{_UNRESERVED}\[\]/:&+$]|{_HEX})+(?:=(?:[{_UNRESERVED}\[\]/:&+$]|{_HEX})+)?)*)"
     rf"(?:\?(?P<headers>(?:[{_UNRESERVED}\[\]/?:+$=&]|{_HEX})*))?"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.+)", re.S)
 _PLAIN = re.compile(rf"(?:[{_UNRESERVED};/?:@&=+$,#\[\]]|{_HEX})+")
 _MAILBOX = re.compile(
-    rf"(?P<user>(?:[{_UNRESERVED}&=+$/*#?^`{{|}}~]|{_HEX})+)@(?P<host>[A-Za-z0-9.\-]+)"
+    rf"(?P<user>(?:[{_UNRESERVED}&=+$/*#?^`{{|}}~]|{_HEX})+)@{_HOST}"
     rf"(?:\?(?P<headers>(?:[{_UNRESERVED};/?:@&=+$,\[\]]|{_HEX})*))?"
 )
 _HOST_BOUND = ("sip", "sips")

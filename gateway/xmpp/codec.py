@@ -100,6 +100,7 @@ class XmppCodec:
         self._asks, self._reads_asks = tables.carries("want", "xmpp"), tables.carries("want", "sip")
         self._shows_html, self._reads_html = tables.carries("html", "xmpp"), tables.carries("html", "sip")
         self._shows_links, self._reads_links = tables.carries("link", "xmpp"), tables.carries("link", "sip")
+        self._says_reports, self._reads_reports = tables.carries("report", "xmpp"), tables.carries("report", "sip")
         self._shows_typing, self._reads_typing = tables.carries("typing", "xmpp"), tables.carries("typing", "sip")
         self._ends = lru_cache(_REMEMBERED)(self._find_ends)
 
@@ -182,6 +183,8 @@ class XmppCodec:
 
     def _write_notification(self, envelope: Envelope) -> Parcel:
         """A receipt or a marker for a message of theirs, and nothing beside it (NOTE-07); it names that message as they did."""
+        if not self._says_reports:
+            raise Refusal("failure-not-reported", "headers.toml does not carry notifications to the XMPP side")
         about, notification = envelope.about, parse_notification(envelope.message.entity.content)
         if not isinstance(about, StanzaOrigin) or notification is None:
             raise Refusal("internal", "a notification for the XMPP side names no stanza")
@@ -333,6 +336,8 @@ class XmppCodec:
 
     def read_notices(self, stanza: Element, parties: Parties) -> tuple[Notice, ...]:
         """The receipts and markers in a `<message/>` of any type but error (NOTE-07), which may have a body beside them."""
+        if not self._reads_reports:
+            return ()
         ends = (str(self._names.jid_of(parties.recipient)), str(self._names.jid_of(parties.sender)))
         found = [(tag, each) for tag in _NEWS for each in stanza.findall(tag)[:_MOST_NEWS]]
         return tuple([Notice((name, *ends), _NEWS[tag]) for tag, each in found if (name := each.get("id"))])

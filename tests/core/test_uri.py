@@ -176,6 +176,7 @@ def test_a_device_is_text(value: str) -> None:
 
 @pytest.mark.requirement("ADDR-17")
 def test_encoded_and_raw_unreserved_characters_are_one() -> None:
+    assert Uri.parse("im:a@[2001:DB8::1]").address == SipAddress("a", "[2001:db8::1]")
     assert Uri.parse("im:a%2Eb@h").address == Uri.parse("im:a.b@H.").address == SipAddress("a.b", "h")
     assert Uri.parse("sip:%61lice@h").address == Uri.parse("sips:alice@h").address
 

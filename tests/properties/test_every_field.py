@@ -22,11 +22,10 @@ from gateway.core.canonical import address_uri, alternatives, entity_message, te
 from gateway.core.content import Content, content_of
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339
-from gateway.core.domain import unicode_domain
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.html import clean
 from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, WISHES, Asked
-from gateway.core.jid import Jid, escape_local
+from gateway.core.jid import Jid
 from gateway.core.mime import Entity
 from gateway.core.tables import FieldRow
 from gateway.core.uri import sip_uri
@@ -37,10 +36,15 @@ from gateway.xmpp.stanza import split_name
 
 from .world import (
     CHOICES,
+    ENDS,
     HERE,
+    JIDS_HERE,
+    JIDS_THERE,
     LANGUAGES,
     NOW,
     SIP_DOMAINS,
+    SIP_HERE,
+    SIP_THERE,
     TEXTS,
     TOKENS,
     XMPP_DOMAINS,
@@ -114,14 +118,6 @@ COPIES = st.lists(st.sampled_from(["<im:benvolio@sip.example>", "Nurse <sip:nurs
 SAYINGS = st.builds(
     Said, TEXTS, st.just("") | HTMLS, st.just(()) | st.lists(URLS, max_size=3).map(tuple), SUBJECTS, LANGUAGES, st.just("") | TOKENS, AGES,
     NAMES, st.just(frozenset[str]()) | st.frozensets(st.sampled_from(sorted(WISHES))), LASTS, st.just(()) | COPIES)  # fmt: skip
-DEVICES = ("", "balcony", "Büro PC", "a/b@c", "50%25;gr=y?z#", "a\\b", "\U0001f600")
-ENDS = st.tuples(st.sampled_from(DEVICES), st.sampled_from(DEVICES))
-_USERS = ("romeo", "d'arcy#1", "at&t", "a@b", "fü", "50%25", 'x"y<z>')
-"""Who writes to whom is test_there_and_back's concern; here it is who they can be at all."""
-SIP_HERE, SIP_THERE = (st.builds(SipAddress, st.sampled_from(_USERS), st.sampled_from(each)) for each in (SIP_DOMAINS, XMPP_DOMAINS))
-JIDS_HERE, JIDS_THERE = (
-    st.builds(lambda user, domain: Jid(escape_local(user), unicode_domain(domain)), st.sampled_from(_USERS), st.sampled_from(each))
-    for each in (XMPP_DOMAINS, SIP_DOMAINS))  # fmt: skip
 
 
 def envelope(said: Said, sender: Address, recipient: Address, ends: tuple[str, str], name: str, entity: Entity) -> Envelope:

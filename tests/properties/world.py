@@ -201,3 +201,13 @@ def sip_people(draw: st.DrawFn, gateway: Gateway = HERE, domains: Iterable[str] 
     except SyntaxFault:
         assume(False)
     return address
+
+
+# -- a few of them, where it is not who writes to whom that counts: drawing them costs a tenth --------------------------
+DEVICES = ("", "balcony", "Büro PC", "a/b@c", "50%25;gr=y?z#", "a\\b", "\U0001f600")
+ENDS = st.tuples(st.sampled_from(DEVICES), st.sampled_from(DEVICES))
+_USERS = ("romeo", "d'arcy#1", "at&t", "a@b", "fü", "50%25", 'x"y<z>')
+SIP_HERE, SIP_THERE = (st.builds(SipAddress, st.sampled_from(_USERS), st.sampled_from(each)) for each in (SIP_DOMAINS, XMPP_DOMAINS))
+JIDS_HERE, JIDS_THERE = (
+    st.builds(lambda user, domain: Jid(escape_local(user), unicode_domain(domain)), st.sampled_from(_USERS), st.sampled_from(each))
+    for each in (XMPP_DOMAINS, SIP_DOMAINS))  # fmt: skip

@@ -198,10 +198,13 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
 
 
 def _from_notices(parts: Translation, notices: tuple[Notice, ...], now: float) -> Envelope | None:
-    """News of a message that the bridge would remember; here it is what the news itself says of it, and has asked for everything."""
-    for (named, ours, theirs), news in notices:
+    """News of a message that the bridge would remember; here it is what the news itself says of it, and has asked for everything.
+
+    notices: named as on the SIP side, whom the message was for before who wrote it.
+    """
+    for (named, *ends), news in notices:
         name = named.removeprefix("imdn ")
-        addressee, author = (parts.directory.find(each)[1] for each in (ours, theirs))
+        addressee, author = (parts.directory.find(each)[1] for each in ends)
         origin: Origin
         if isinstance(author, SipAddress):
             author_uri, addressee_uri = address_uri(author), address_uri(addressee)
@@ -233,7 +236,8 @@ def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
         return _from_error(parts, stanza, sender.bare, recipient.bare, now)
     parties = parts.guard.from_xmpp(recipient.domain, sender, recipient)
     read = parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
-    return read or _from_notices(parts, parts.to_xmpp.read_notices(stanza, parties), now)
+    notices = [Notice((name, whom, author), news) for (name, author, whom), news in parts.to_xmpp.read_notices(stanza, parties)]
+    return read or _from_notices(parts, tuple(notices), now)
 
 
 def _from_error(parts: Translation, stanza: Element, about: Jid, author: Jid, now: float) -> Envelope | None:

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.address import SipAddress
+from gateway.core.canonical import notification_message
 from gateway.core.cpim import CpimMessage
+from gateway.core.dates import parse_rfc3339
 from gateway.core.errors import SyntaxFault
 from gateway.core.imdn import WISHES, Asked, Disposition, Notification, asked_in, compose_notification, parse_notification, wishes
+from gateway.core.jid import Jid
 
 NS = "{urn:ietf:params:xml:ns:imdn}"
 ASKED = Asked(WISHES, "Zt7kQ9", "2026-02-03T09:17:00-05:00", "im:tomas@sip.example", "im:mira@xmpp.example")
@@ -102,6 +106,25 @@ def test_original_to_is_said_and_who_is_not_named_is_the_reporter() -> None:
     nobody = Asked(WISHES, "1", "d", "im:t@s")
     root = fromstring(compose_notification(nobody, Disposition.DELIVERED, "im:m@x"))
     assert [each.text for each in root][2:4] == ["im:m@x", "im:m@x"]
+
+
+@pytest.mark.requirement("IMDN-07", "IMDN-08")
+def test_the_worked_example_octet_for_octet() -> None:
+    """bob's gateway says that he has got alice's message; the line break behind the XML declaration is ours."""
+    asked = Asked(WISHES, "Kd8s2hQz0pXw", "2026-01-02T03:04:05Z", "im:alice@sip.example", "im:bob@xmpp.example")
+    ends = Jid("bob", "xmpp.example"), SipAddress("alice", "sip.example")
+    sent_at = parse_rfc3339("2026-01-02T03:04:09Z").timestamp()
+    written = notification_message(*ends, sent_at, "q7VtXcR1n0bE", asked, Disposition.DELIVERED)
+    assert written.raw.replace(b"?>\r\n<imdn", b"?><imdn") == (
+        b"From: <im:bob@xmpp.example>\r\nTo: <im:alice@sip.example>\r\nDateTime: 2026-01-02T03:04:09Z\r\n"
+        b"NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: q7VtXcR1n0bE\r\n\r\n"
+        b"Content-Type: message/imdn+xml\r\nContent-Disposition: notification\r\n\r\n"
+        b'<?xml version="1.0" encoding="UTF-8"?><imdn xmlns="urn:ietf:params:xml:ns:imdn"><message-id>Kd8s2hQz0pXw</message-id>'
+        b"<datetime>2026-01-02T03:04:05Z</datetime><recipient-uri>im:bob@xmpp.example</recipient-uri>"
+        b"<original-recipient-uri>im:bob@xmpp.example</original-recipient-uri>"
+        b"<delivery-notification><status><delivered/></status></delivery-notification></imdn>"
+    )
+    assert parse_notification(written.entity.content) == Notification("Kd8s2hQz0pXw", Disposition.DELIVERED)
 
 
 # -- notifications that come -------------------------------------------------------------------------------------------

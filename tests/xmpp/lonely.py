@@ -137,14 +137,13 @@ class Peer:
         except ConnectionError:
             return names
 
-    async def open(self) -> str:
+    async def open(self, stream_id: str = "s-1") -> str:
         """Take the stream header and answer it; returns what the handshake should hold."""
         while self.header is None:
             await self.read()
-        self.write(
-            f"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' from='{DOMAIN}' id='s-1'>"
-        )
-        return hashlib.sha1(f"s-1{SECRET}".encode()).hexdigest()
+        attributes = "xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'"
+        self.write(f"<stream:stream {attributes} from='{DOMAIN}' id='{stream_id}'>")
+        return hashlib.sha1(f"{stream_id}{SECRET}".encode()).hexdigest()
 
     async def accept(self) -> None:
         """Let the component in."""
@@ -222,13 +221,13 @@ def link_to(port: int, relay: Relay, secret: str = SECRET, upload: str = "") -> 
 
 
 @asynccontextmanager
-async def lonely(*, listening: bool = True, upload: str = "") -> AsyncIterator[tuple[ComponentLink, Relay, Server]]:
+async def lonely(*, listening: bool = True, upload: str = "", secret: str = SECRET) -> AsyncIterator[tuple[ComponentLink, Relay, Server]]:
     """A link that is trying to connect; `listening` is False for a server that is not there yet. upload: the JID of a service."""
     server, relay = Server(), Relay()
     await server.listen()
     if not listening:
         server.close()
-    link = link_to(server.port, relay, upload=upload)
+    link = link_to(server.port, relay, secret, upload)
     link.open()
     try:
         yield link, relay, server

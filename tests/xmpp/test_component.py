@@ -90,6 +90,20 @@ def test_the_link_is_up_when_the_handshake_is_accepted() -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.requirement("XEP-01")
+def test_the_handshake_of_the_worked_example() -> None:
+    """E18: the stream has this id, and the secret is `tiger`."""
+
+    async def talk() -> None:
+        async with lonely(secret="tiger") as (_, _relay, server):
+            peer = await server.peer()
+            await peer.open("3BF96D32")
+            handshake = await peer.next()
+            assert (handshake.tag, handshake.text, handshake.attrib) == (f"{NS}handshake", "d6c71a2bd51b7db34626ec963dd10836b4c84fea", {})
+
+    asyncio.run(talk())
+
+
 @pytest.mark.requirement("SEC-45", "REL-08")
 @pytest.mark.parametrize(
     ("condition", "said"),

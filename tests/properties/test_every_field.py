@@ -46,6 +46,7 @@ from .world import (
     SIP_HERE,
     SIP_THERE,
     TEXTS,
+    THERE,
     TOKENS,
     XMPP_DOMAINS,
     Gateway,
@@ -220,6 +221,18 @@ def test_over_xmpp(
     assert back is not None
     check(facts(back) | {"subject": tuple(sorted(back.message.subjects)), "id": stanza.get("id")}, told, both_ways(writer, reader))
     assert (back.sender_device, back.recipient_device) == ends
+
+
+@pytest.mark.requirement("XEP-12")
+@cases(0.05)
+@given(st.lists(URLS, min_size=1, max_size=3).map(tuple), SIP_THERE, JIDS_THERE, OFF | st.just(frozenset(["link"])))
+def test_a_link_that_no_text_names(urls: tuple[str, ...], sender: SipAddress, recipient: Jid, off: frozenset[str]) -> None:
+    said, reader = Said("", urls=urls), narrowed("here", off)
+    stanza, parties = over_xmpp(envelope(said, sender, recipient, ("", ""), "id7", said.entity()), THERE, reader)
+    for body in stanza.findall("{jabber:component:accept}body"):
+        stanza.remove(body)
+    back = reader.xmpp.read(stanza, parties, "test", "trace", NOW)
+    assert (facts(back)["body"] if back else "") == ("" if "link" in off else "\n".join(dict.fromkeys(urls)))
 
 
 @lru_cache

@@ -236,11 +236,17 @@ class SipCodec:
             if not ends.rule.large_messages and not form.may_be_cut and content > MOST_REQUEST_OCTETS:
                 # Not worth its writing.
                 continue
-            write = partial(self._request, ends, uri, gate, envelope, number, transport, extra)
-            octets = self._fitted(write, ends, envelope, form, is_bounded=is_bounded, again=again)
+            speaking = self._reporting(ends, envelope) if form.feature == "imdn" and _is_failure(envelope) else ends
+            write = partial(self._request, speaking, uri, gate, envelope, number, transport, extra)
+            octets = self._fitted(write, speaking, envelope, form, is_bounded=is_bounded, again=again)
             if each is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
                 return Draft(octets, number, transport, self.sent_by[transport], uri, form.form, form.asks, trail, refused)
         raise Refusal("too-large-for-sip")
+
+    def _reporting(self, ends: _Ends, envelope: Envelope) -> _Ends:
+        """An IMDN is from whom the message was for, also one of a failure: who gets it knows the message by him (IMDN-11)."""
+        person = sip_uri(self._names.sip_of(envelope.sender))
+        return replace(ends, author=person, from_=writer.name_addr("", person))
 
     def _fitted(
         self, write: Callable[[str, bytes], bytes], ends: _Ends, envelope: Envelope, form: Body, *, is_bounded: bool, again: bool

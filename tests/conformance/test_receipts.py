@@ -221,8 +221,8 @@ async def test_a_failure_after_the_202_is_a_notification_where_that_was_asked(it
     request, _, root = await notified(it)
     assert root.findtext(f"{{{XML_NS}}}message-id") == name
     assert [each.tag for each in root[-1][0]] == [f"{{{XML_NS}}}{status}"]
-    # It is the gateway that reports.
-    assert request.header("From").startswith("<sip:gw.")
+    # Who gets it knows the message by whom it was for.
+    assert request.header("From").startswith("<sip:u0@xmpp.test>")
     await it.receives_nothing()
 
 

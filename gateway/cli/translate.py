@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,7 +22,7 @@ from gateway.core.envelope import Envelope, Origin, RequestOrigin, StanzaOrigin
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
 from gateway.core.imdn import WISHES, Asked
 from gateway.core.jid import Jid
-from gateway.core.ports import Notice, Peer
+from gateway.core.ports import Peer
 from gateway.core.uri import sip_uri
 from gateway.relay import report
 from gateway.sip.codec import Draft
@@ -192,19 +193,21 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
         raise Refusal("method-not-allowed", f"{request.method} is answered here and not translated")
     read = uas.message(request, known, _TRACE_ID, now)
     if isinstance(read, tuple):
-        return _from_notices(parts, read, now)
+        if not read:
+            raise _Nothing("nothing is sent: it tells of no message that could have gone through here (FRAG-42, IMDN-23)")
+        return _from_notices(parts, [(name, addressee, author, news) for (name, addressee, author), news in read], now)
     # The bridge says a name in the first message to somebody (IMSG-14), and knows which that is.
     return replace(read, sender_name="") if read else None
 
 
-def _from_notices(parts: Translation, notices: tuple[Notice, ...], now: float) -> Envelope | None:
+def _from_notices(parts: Translation, notices: Iterable[tuple[str, str, str, report.News]], now: float) -> Envelope | None:
     """News of a message that the bridge would remember; here it is what the news itself says of it, and has asked for everything.
 
-    notices: named as on the SIP side, whom the message was for before who wrote it.
+    notices: (how it is named, whom it was for, who wrote it, the news).
     """
-    for (named, *ends), news in notices:
+    for named, to, by, news in notices:
         name = named.removeprefix("imdn ")
-        addressee, author = (parts.directory.find(each)[1] for each in ends)
+        addressee, author = (parts.directory.find(each)[1] for each in (to, by))
         origin: Origin
         if isinstance(author, SipAddress):
             author_uri, addressee_uri = address_uri(author), address_uri(addressee)
@@ -236,8 +239,8 @@ def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
         return _from_error(parts, stanza, sender.bare, recipient.bare, now)
     parties = parts.guard.from_xmpp(recipient.domain, sender, recipient)
     read = parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
-    notices = [Notice((name, whom, author), news) for (name, author, whom), news in parts.to_xmpp.read_notices(stanza, parties)]
-    return read or _from_notices(parts, tuple(notices), now)
+    notices = parts.to_xmpp.read_notices(stanza, parties)
+    return read or _from_notices(parts, [(name, addressee, author, news) for (name, author, addressee), news in notices], now)
 
 
 def _from_error(parts: Translation, stanza: Element, about: Jid, author: Jid, now: float) -> Envelope | None:

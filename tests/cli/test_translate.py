@@ -302,6 +302,32 @@ def test_explain_says_where_a_link_and_markup_went() -> None:
     assert fields["html"] == ("<strong>Glej</strong>", "")
 
 
+def test_explain_says_nothing_of_a_link_where_there_is_none() -> None:
+    assert not [row for row in explained(run("translate", "--explain", E2)) if "(told in the text)" in row[1]]
+
+
+# -- news of messages ----------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("NOTE-01")
+def test_a_receipt_goes_to_who_wrote_the_message() -> None:
+    stanza = "<message from='mira@xmpp.example/x' to='tomas@sip.example' id='r'><received xmlns='urn:xmpp:receipts' id='k7'/></message>"
+    request = printed(run("translate", stdin=stanza.encode()))
+    assert request.startswith("MESSAGE sip:tomas@sip.example SIP/2.0\r\n")
+    assert "<message-id>k7</message-id>" in request
+    assert "<delivery-notification><status><delivered/></status></delivery-notification>" in request
+    body = request.partition("<?xml")[1] + request.partition("<?xml")[2]
+    head = REQUEST.partition(b"\r\nSubject:")[0] + b"\r\nContent-Type: message/imdn+xml\r\n\r\n"
+    assert "<received xmlns='urn:xmpp:receipts' id='k7'/>" in printed(run("translate", stdin=head + body.encode()))
+
+
+@pytest.mark.requirement("FRAG-42")
+def test_a_report_that_says_nothing_of_a_failure_becomes_nothing() -> None:
+    fragment = b"SIP/2.0 200 OK\r\nTo: <sip:mira@xmpp.example>\r\nCall-ID: x\r\nCSeq: 1 MESSAGE\r\n"
+    head = REQUEST.partition(b"\r\nSubject:")[0] + b"\r\nContent-Type: message/sipfrag\r\n\r\n"
+    done = run("translate", stdin=head + fragment)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.startswith(b"stoxgate: nothing is sent: it tells of no message")
+
+
 # -- files ---------------------------------------------------------------------------------------------------------------
 PICTURE = REQUEST.replace(b"text/plain", b"image/png; name=a.png").removesuffix(b"Ob treh.") + b"\x89PNG\r\n\x1a\n"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
-from gateway.core.canonical import TYPING_TYPE
+from gateway.core import sipfrag
+from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
 from gateway.core.composing import parse_composing
 from gateway.core.content import content_of
 from gateway.core.cpim import CORE, IMDN, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.imdn import NOTIFICATION_TYPE, parse_notification
 from gateway.core.mime import Entity
 from gateway.core.numbers import NO_NUMBERS
 from gateway.sip.headers import title
@@ -30,11 +32,11 @@ _NAMED = frozenset(
 _EXTENSIONS = {
     (xml.E2E, "e2e"): "security",
     (xml.NICK, "nick"): "from-name",
-    ("urn:xmpp:receipts", "request"): "want",
-    ("urn:xmpp:chat-markers:0", "markable"): "want",
-    ("urn:xmpp:receipts", "received"): "report",
-    ("urn:xmpp:chat-markers:0", "received"): "report",
-    ("urn:xmpp:chat-markers:0", "displayed"): "report",
+    (xml.RECEIPTS, "request"): "want",
+    (xml.MARKERS, "markable"): "want",
+    (xml.RECEIPTS, "received"): "report",
+    (xml.MARKERS, "received"): "report",
+    (xml.MARKERS, "displayed"): "report",
     (xml.DELAY, "delay"): "sent-at",
     ("http://jabber.org/protocol/amp", "amp"): "expires-at",
     (xml.HINTS, "no-store"): "typing",
@@ -154,18 +156,29 @@ def _cpim(message: CpimMessage | None) -> dict[str, str]:
 
 
 def _shown(entity: Entity) -> dict[str, str]:
-    """The text, the markup and the links, or what a typing notice says; for anything else what it is."""
+    """The text, the markup and the links, or what it tells a program; for anything else what it is."""
     try:
-        essence = entity.content_type.essence
-        if essence == "text/plain":
+        if entity.content_type.essence == "text/plain":
             return {"body": entity.text()}
-        if essence == TYPING_TYPE:
-            said = parse_composing(entity.decoded())
-            return {"typing": f"active, for {said.seconds} s" if said.is_active else "idle"}
+        if told := said(entity):
+            return dict([told])
         content = content_of(entity)
     except (Refusal, SyntaxFault):
         return {"body": f"({entity.content_type}, {len(entity.content)} octets)"}
     return {"body": content.text, "html": content.html, "link": _listed(link.url for link in content.links)}
+
+
+def said(entity: Entity) -> tuple[str, str] | None:
+    """(field, in words) what a body tells a program, of typing or of another message; None for any other. Raises Refusal, SyntaxFault."""
+    essence = entity.content_type.essence
+    if essence == TYPING_TYPE:
+        typing = parse_composing(entity.decoded())
+        return "typing", f"active, for {typing.seconds} s" if typing.is_active else "idle"
+    if essence == NOTIFICATION_TYPE and (notification := parse_notification(entity.decoded())):
+        return "report", f"{notification.disposition.status}, of {notification.message_id}"
+    if essence == FAILURE_TYPE and (fragment := sipfrag.parse(entity.decoded(), strict=False)).kind is sipfrag.Kind.RESPONSE:
+        return "body", f"{fragment.status} {fragment.reason}"
+    return None
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
 
 from .common import REFUSED, end, file_argument, group_config_option, guarded, json_option, put_json, read_input
+from .fields import said
 from .messages import CALLED, KINDS, Read, detect, read_message
 from .shown import shortened, visible
 
@@ -113,13 +114,23 @@ def _content(entity: Entity) -> dict[str, Any]:
 
 
 def _tree(entity: Entity) -> list[dict[str, Any]]:
+    """Its parts, and what they tell a program."""
     parts: list[dict[str, Any]] = []
     try:
         for part in mime_parts(entity):
-            parts.append({"depth": part.depth, "type": str(part.entity.content_type), "octets": len(part.entity.content)})
+            shape = {"depth": part.depth, "type": str(part.entity.content_type), "octets": len(part.entity.content)}
+            parts.append(shape | _said(part.entity))
     except (Refusal, SyntaxFault) as fault:
         parts.append({"depth": 1, "type": f"(not read further: {fault})", "octets": 0})
     return parts
+
+
+def _said(entity: Entity) -> dict[str, str]:
+    try:
+        told = said(entity)
+    except (Refusal, SyntaxFault) as fault:
+        return {"says": f"(cannot be read: {fault})"}
+    return {"says": told[1]} if told else {}
 
 
 # -- for people --------------------------------------------------------------------------------------------------------
@@ -144,6 +155,7 @@ def _shown_headers(facts: dict[str, Any], indent: str) -> list[str]:
     told = [("text", shows.get("text", "")), ("html", shows.get("html", "")), *[("link", link) for link in links]]
     told += [("file", file) for file in files]
     lines += [f"{indent}shows {name}: {shortened(value)}" for name, value in told if value]
-    return lines + [
-        f"{indent}{'  ' * (part['depth'] - 1)}[{visible(part['type'])}] {part['octets']} octets" for part in facts.get("body", ())
-    ]
+    for part in facts.get("body", ()):
+        says = f": {visible(part['says'])}" if "says" in part else ""
+        lines.append(f"{indent}{'  ' * (part['depth'] - 1)}[{visible(part['type'])}] {part['octets']} octets{says}")
+    return lines

@@ -97,3 +97,27 @@ def test_the_files_in_a_message_are_named() -> None:
     facts = json.loads(printed(run("inspect", "--json", stdin=head.encode() + b"12345")))
     assert facts["shows"]["files"] == [{"name": "a.png", "type": "image/png", "octets": 5}]
     assert "  shows file: a.png (image/png, 5 octets)\n" in printed(run("inspect", stdin=head.encode() + b"12345"))
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("translate/e15-active.sip", "  [application/im-iscomposing+xml] 155 octets: active, for 90 s\n"),
+        ("translate/e15-wrapped.sip", "    [application/im-iscomposing+xml] 132 octets: idle\n"),
+        ("sipfrag/report.sip", "    [message/sipfrag] 133 octets: 404 Not Found\n"),
+    ],
+)
+def test_what_a_body_tells_a_program_is_said(file: str, line: str) -> None:
+    assert line in printed(run("inspect", VECTORS.parent / file))
+
+
+def test_what_a_notification_says_is_said() -> None:
+    document = "<imdn xmlns='urn:ietf:params:xml:ns:imdn'><message-id>k7</message-id>"
+    document += "<display-notification><status><displayed/></status></display-notification></imdn>"
+    message = f"From: <im:a@b>\r\nTo: <im:c@d>\r\n\r\nContent-Type: message/imdn+xml\r\n\r\n{document}".encode()
+    assert printed(run("inspect", stdin=message)).endswith(" octets: displayed, of k7\n")
+    (part,) = json.loads(printed(run("inspect", "--json", stdin=message)))["body"]
+    assert part["says"] == "displayed, of k7"
+    broken = message.replace(b"</imdn>", b"")
+    assert "[message/imdn+xml] " in (found := printed(run("inspect", stdin=broken)))
+    assert " octets: (cannot be read: " in found

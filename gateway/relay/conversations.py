@@ -10,6 +10,7 @@ from gateway.core.digest import digest
 from gateway.core.envelope import Conversation, Envelope, StanzaOrigin
 from gateway.core.jid import Jid
 from gateway.core.ports import Recollection
+from gateway.core.remember import learn
 from gateway.core.tokens import fresh_uuid
 
 KIND = "conversation"
@@ -62,16 +63,12 @@ class Conversations:
 
     def learn(self, key: int, facts: str) -> None:
         """This is on disk now."""
-        self._last.pop(key, None)
         if not facts:
+            self._last.pop(key, None)
             return
         user, _, said = facts.partition(" ")
-        self._last[key] = Conversation.load(said)
-        self._users.pop(int(user), None)
-        self._users[int(user)] = None
-        for known in (self._last, self._users):
-            if len(known) > _MOST:
-                del known[next(iter(known))]
+        learn(self._last, key, Conversation.load(said), _MOST)
+        learn(self._users, int(user), None, _MOST)
 
     def _pair(self, sip: SipAddress, jid: Jid) -> int:
         return digest(self._secret, str(sip.normal).encode(), str(jid.bare).encode())

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gateway.core.address import SipAddress
 from gateway.core.envelope import Envelope
+from gateway.core.remember import learn
 
 _MOST = 100_000
 
@@ -29,10 +30,7 @@ class Nicknames:
     def learn(self, envelope: Envelope) -> None:
         """This one is on disk now, with the name that is in it."""
         if pair := _pair(envelope):
-            self._told.pop(pair, None)
-            self._told[pair] = hash(envelope.sender_name)
-            if len(self._told) > _MOST:
-                del self._told[next(iter(self._told))]
+            learn(self._told, pair, hash(envelope.sender_name), _MOST)
 
 
 def _pair(envelope: Envelope) -> int:

@@ -12,6 +12,7 @@ import structlog
 from gateway.core.errors import Refusal
 from gateway.core.imdn import Disposition
 from gateway.core.ports import Answered, Notice, Store
+from gateway.core.remember import learn
 
 from .intake import Intake
 from .lane import Message
@@ -99,10 +100,7 @@ class Reports:
         pair = hash((facts.author, facts.addressee))
         if self._shown.get(pair, 0.0) > facts.received_at:
             return True
-        self._shown.pop(pair, None)
-        self._shown[pair] = facts.received_at
-        if len(self._shown) > _MOST_SHOWN:
-            del self._shown[next(iter(self._shown))]
+        learn(self._shown, pair, facts.received_at, _MOST_SHOWN)
         return False
 
 

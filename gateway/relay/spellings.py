@@ -8,6 +8,7 @@ from gateway.core.address import SipAddress
 from gateway.core.digest import digest
 from gateway.core.jid import Jid
 from gateway.core.ports import Recollection
+from gateway.core.remember import learn
 
 from .directory import Directory
 
@@ -48,10 +49,7 @@ class Spellings:
 
     def learn(self, key: int, user: str) -> None:
         """This is on disk now."""
-        self._known.pop(key, None)
-        self._known[key] = user
-        if len(self._known) > _MOST:
-            del self._known[next(iter(self._known))]
+        learn(self._known, key, user, _MOST)
 
     def _key(self, sip: SipAddress, jid: Jid) -> int:
         return digest(self._secret, str(sip.normal).encode(), str(jid.bare).encode())

@@ -20,6 +20,7 @@ from gateway.core.digest import digest
 from gateway.core.envelope import Envelope
 from gateway.core.mime import ContentType
 from gateway.core.ports import Notice, Recollection
+from gateway.core.remember import learn
 
 from .message import Request
 from .section import Headers
@@ -144,10 +145,7 @@ class Peers:
         who, now = address.normal, self._clock()
         if self._asked.get(who, 0.0) > now:
             return False
-        self._asked.pop(who, None)
-        self._asked[who] = now + LEARNED_SECONDS
-        if len(self._asked) > MOST_KNOWN:
-            del self._asked[next(iter(self._asked))]
+        learn(self._asked, who, now + LEARNED_SECONDS, MOST_KNOWN)
         return True
 
     def not_asked(self, address: SipAddress) -> None:
@@ -210,11 +208,12 @@ class Peers:
         self.keep(Recollection(KIND, key, until, json.dumps([str(who), is_pinned, facts], ensure_ascii=False)))
 
     def _set(self, place: dict[SipAddress, Facts], who: SipAddress, facts: Facts) -> None:
-        place.pop(who, None)
-        if facts:
+        if not facts:
+            place.pop(who, None)
+        elif place is self._learned:
+            learn(place, who, facts, MOST_KNOWN)
+        else:
             place[who] = facts
-        if len(place) > MOST_KNOWN and place is self._learned:
-            del place[next(iter(place))]
 
 
 def _address(text: str) -> SipAddress:

@@ -20,6 +20,7 @@ from xml.etree.ElementTree import Element
 
 from gateway.core.outcome import Outcome
 from gateway.core.ports import Delivery, Trace
+from gateway.core.remember import learn
 
 AGAIN_SECONDS = 5.0
 """A ping that is not back is repeated, so that one lost in a server with two links for our domain does not end this one."""
@@ -95,9 +96,7 @@ class Fence:
         breaks = self._breaks.pop(seq, 0) + 1
         if breaks == _POISON_AFTER:
             return lost.popleft()
-        self._breaks[seq] = breaks
-        if len(self._breaks) > _MOST_SUSPECTS:
-            del self._breaks[next(iter(self._breaks))]
+        learn(self._breaks, seq, breaks, _MOST_SUSPECTS)
         return None
 
     # -- what is written -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 import aiohttp
@@ -19,6 +19,7 @@ from yarl import URL
 from gateway.core.files import File
 from gateway.core.outcome import LOST, UNSENDABLE, Outcome, Verdict
 from gateway.core.ports import Delivery
+from gateway.core.remember import learn
 from gateway.core.tokens import fresh_token
 
 from . import slots
@@ -32,7 +33,6 @@ TRYING_SECONDS = 900.0
 _KNOWN_SECONDS = 3600.0
 _MOST_KNOWN = 1024
 _ID = "upload-"
-_T = TypeVar("_T")
 
 log = structlog.get_logger("xmpp")
 
@@ -146,7 +146,7 @@ class Uploads:
             log.exception("cannot be uploaded", seq=seq)
             self._end(delivery, UNSENDABLE)
             return
-        _remember(self._known, seq, (_now() + _KNOWN_SECONDS, urls))
+        learn(self._known, seq, (_now() + _KNOWN_SECONDS, urls), _MOST_KNOWN)
         self._failing.pop(seq, None)
         log.debug("uploaded", seq=seq, files=len(urls), octets=sum(len(file.octets) for file in upload.files))
         del self._running[seq]
@@ -170,7 +170,7 @@ class Uploads:
             return outcome
         if now - since >= TRYING_SECONDS:
             return Outcome(Verdict.FAILED, outcome.status, outcome.reason)
-        _remember(self._failing, seq, since)
+        learn(self._failing, seq, since, _MOST_KNOWN)
         return outcome
 
     async def _upload(self, file: File, sender: str) -> str:
@@ -196,10 +196,3 @@ class Uploads:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _remember(known: dict[int, _T], seq: int, value: _T) -> None:
-    """Of too many the oldest is forgotten."""
-    known[seq] = value
-    if len(known) > _MOST_KNOWN:
-        del known[next(iter(known))]

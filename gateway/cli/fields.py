@@ -9,7 +9,7 @@ from gateway.core import sipfrag
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
 from gateway.core.composing import parse_composing
 from gateway.core.content import content_of
-from gateway.core.cpim import CORE, IMDN, CpimMessage
+from gateway.core.cpim import CORE, CPIM_TYPE, IMDN, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE, parse_notification
 from gateway.core.mime import Entity
@@ -70,7 +70,7 @@ def _response(response: Response) -> dict[str, str]:
 
 def _request(request: Request | None) -> dict[str, str]:
     assert request is not None
-    inner = CpimMessage.parse(request.body) if request.content_type and request.content_type.essence == "message/cpim" else None
+    inner = CpimMessage.parse(request.body) if request.content_type and request.content_type.essence == CPIM_TYPE else None
     found = _cpim(inner) if inner else {}
     shown = {} if inner or not request.content_type else _shown(body_of(request))
     names = dict.fromkeys(title(name) for name, _ in request.rows if name not in _NAMED)

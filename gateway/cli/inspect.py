@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import click
 
 from gateway.core.content import content_of
-from gateway.core.cpim import CORE, MEDIA_TYPE, CpimMessage
+from gateway.core.cpim import CORE, CPIM_TYPE, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
 from gateway.sip.headers import title
@@ -85,7 +85,7 @@ def _sip(message: Request | Response | None) -> dict[str, Any]:
         )
         facts["body"] = _tree(entity)
         facts |= _content(entity)
-        if message.content_type.essence == "message/cpim":
+        if message.content_type.essence == CPIM_TYPE:
             facts["cpim"] = _cpim(CpimMessage.parse(message.body))
     return facts
 
@@ -102,7 +102,7 @@ def _content(entity: Entity) -> dict[str, Any]:
 
     Files are there where the configuration has an upload service.
     """
-    if entity.content_type.essence in ("text/plain", MEDIA_TYPE):
+    if entity.content_type.essence in ("text/plain", CPIM_TYPE):
         return {}
     try:
         content = content_of(entity, files=True)

@@ -77,8 +77,7 @@ def text_message(
     # Subjects are never the same twice, and long names would fill the memory.
     shape = _text_shape if subjects or len(sender_name) > MOST_REMEMBERED else _known_text_shape
     model = shape(sender, recipient, int(sent_at), subjects, sender_name)
-    entity = text_entity(body, language)
-    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+    return model.around(text_entity(body, language))
 
 
 def text_entity(body: str, language: str = "") -> Entity:
@@ -100,7 +99,7 @@ def entity_message(
 ) -> CpimMessage:
     """An entity that says of what type it is, octet for octet, as message/cpim; the rest as for `text_message`."""
     model = _text_shape(sender, recipient, int(sent_at), subjects, sender_name)
-    return CpimMessage(model.raw[: -len(model.entity.raw)] + entity.raw, entity, (), None, model.fields)
+    return model.around(entity)
 
 
 def alternatives(text: str, xhtml: str, language: str = "") -> Entity:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
-from .cpim import MEDIA_TYPE as CPIM
-from .cpim import CpimMessage
+from .cpim import CPIM_TYPE, CpimMessage
 from .document import child, child_text, parse_document
 from .errors import Refusal, SyntaxFault
-from .files import File, file_of, is_file
+from .files import File, file_of, filename_of, is_file
 from .links import MOST_URL, safe_url
 from .mime import ContentType, Entity, mime_parts, split_multipart
 from .text import lf, one_line, xml_text
@@ -109,7 +108,7 @@ def _read(entity: Entity, depth: int, files: bool) -> Content:
         return Content(lf(entity.text()), _language(entity))
     if depth > MOST_DEPTH:
         raise Refusal("mime-limits")
-    if kind.essence == CPIM:
+    if kind.essence == CPIM_TYPE:
         return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, files)
     if kind.type == "multipart" and kind.essence not in _PROTECTED:
         # A multipart of a kind that is not known is mixed (RFC 2046 section 5.1.3).
@@ -225,13 +224,6 @@ def _disposition(entity: Entity) -> tuple[str, str]:
     return read.subtype, (read.param("handling") or "required").lower()
 
 
-def _filename(entity: Entity) -> str:
-    try:
-        return ContentType.parse(f"disposition/{entity.header('Content-Disposition')}").param("filename") or ""
-    except SyntaxFault:
-        return ""
-
-
 # -- one kind each ------------------------------------------------------------------------------------------------------
 def _html(entity: Entity) -> Content:
     from .html import clean
@@ -246,7 +238,7 @@ def _external_body(entity: Entity) -> Content:
     if (kind.param("access-type") or "").lower() != "url":
         raise Refusal("type-unsupported", "message/external-body is carried with access-type=URL")
     there = Entity.parse(entity.decoded())
-    name = there.header("Content-Description") or _filename(there)
+    name = there.header("Content-Description") or filename_of(there)
     if not name and there.header("Content-Type"):
         name = there.content_type.essence
     until = kind.param("expiration") or ""

@@ -44,7 +44,7 @@ from .cpim_header import (
 from .errors import SyntaxFault
 from .mime import Entity
 
-MEDIA_TYPE = "message/cpim"
+CPIM_TYPE = "message/cpim"
 IMDN = "urn:ietf:params:imdn"
 """The namespace of the headers of RFC 5438."""
 UNDERSTOOD = frozenset(
@@ -81,7 +81,7 @@ class CpimMessage:
         reading = _Reading(raw, strict)
         headers, end = reading.headers(0)
         entity = reading.entity(end)
-        if end == 0 and entity.content_type.essence == MEDIA_TYPE:
+        if end == 0 and entity.content_type.essence == CPIM_TYPE:
             # Strict reading has not come here: MIME headers where message headers belong are a fault by themselves.
             reading = _Reading(raw, strict=False)
             reading.remark("nested-headers")
@@ -141,6 +141,10 @@ class CpimMessage:
                 wanted += [resolved(name.strip(" "), spaces) for name in header.value.split(",")]
         # What was not bound where Require stands may be bound by the end.
         return tuple([(namespace, name) if namespace else resolved(name, spaces) for namespace, name in wanted if name])
+
+    def around(self, entity: Entity) -> CpimMessage:
+        """The same message headers around another entity; for one that the gateway has composed."""
+        return CpimMessage(self.raw[: -len(self.entity.raw)] + entity.raw, entity, (), None, self.fields)
 
     @property
     def slices(self) -> tuple[bytes, ...]:
@@ -353,4 +357,4 @@ def _field_start(field_name: str) -> tuple[str, str, str]:
     return f"{full_name}:{semicolon}{params} ", *split
 
 
-__all__ = ["CORE", "IMDN", "MEDIA_TYPE", "UNDERSTOOD", "CpimAddress", "CpimHeader", "CpimMessage", "compose"]
+__all__ = ["CORE", "CPIM_TYPE", "IMDN", "UNDERSTOOD", "CpimAddress", "CpimHeader", "CpimMessage", "compose"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .address import Address, SipAddress
-from .cpim import CpimMessage, compose
+from .cpim import CPIM_TYPE, CpimMessage, compose
 from .errors import SyntaxFault
 from .imdn import Asked
 from .jid import Jid, jid_from_xmpp_uri, xmpp_uri
@@ -17,7 +17,6 @@ from .uri import Uri, sip_uri
 
 NAMESPACE = "urn:uuid:5f1d1c8e-6f0e-4c1b-9a53-0d6e8f2a7b41"
 """Namespace of the header fields in which an envelope keeps what message/cpim has no field for (RFC 3862 section 3.4)."""
-WRAPPED = "message/cpim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ class Envelope:
     def from_cpim(raw: bytes) -> Envelope:
         """Read what `to_cpim` wrote. Raises SyntaxFault for anything else."""
         outer = CpimMessage.parse(raw)
-        if outer.entity.content_type.essence != WRAPPED:
+        if outer.entity.content_type.essence != CPIM_TYPE:
             raise SyntaxFault("Not a stored envelope")
         own = {header.name: _read(header.value) for header in outer.headers if header.namespace == NAMESPACE}
         sender, sender_device = read_home(outer.first("From"))
@@ -167,10 +166,10 @@ def _wrapped(head: str, fields: list[tuple[str, str]], content: bytes) -> bytes:
     values = [value for _, value in fields]
     if "".join(values).isprintable() and not _ODD.search("\n".join(values)):
         lines = "".join([f"gw.{name}: {value}\r\n" for name, value in fields])
-        return f"{head}{lines}\r\nContent-Type: {WRAPPED}\r\n\r\n".encode() + content
+        return f"{head}{lines}\r\nContent-Type: {CPIM_TYPE}\r\n\r\n".encode() + content
     own = [(f"gw.{name}", _written(value)) for name, value in fields]
     ends = [line.split(": ", 1) for line in head.split("\r\n") if line]
-    return compose([*[(name, value) for name, value in ends], *own], Entity.compose((("Content-Type", WRAPPED),), content)).raw
+    return compose([*[(name, value) for name, value in ends], *own], Entity.compose((("Content-Type", CPIM_TYPE),), content)).raw
 
 
 _ODD = re.compile(r"[\\\"]|^ | $", re.M)

@@ -53,12 +53,15 @@ def file_of(entity: Entity) -> File:
     octets = entity.decoded()
     if not octets:
         raise Refusal("type-unsupported", "an empty file is not carried")
-    stated = _filename(entity) or kind.param("name") or ""
+    stated = filename_of(entity) or kind.param("name") or ""
     return File(_clean(stated) or f"file.{_ENDINGS.get(kind.essence, 'bin')}", kind.essence, octets)
 
 
-def _filename(entity: Entity) -> str:
-    """RFC 2183 section 2.3, in the plain form or in that of RFC 2231 section 4 with UTF-8."""
+def filename_of(entity: Entity) -> str:
+    """The name that its Content-Disposition has for it, as it stands there; empty for none.
+
+    RFC 2183 section 2.3, in the plain form or in that of RFC 2231 section 4 with UTF-8.
+    """
     try:
         # It has the syntax of a media type but for the type itself (RFC 2183 section 2).
         stated = ContentType.parse(f"disposition/{entity.header('Content-Disposition')}")

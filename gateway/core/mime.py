@@ -17,6 +17,7 @@ from .errors import Refusal, SyntaxFault
 from .remember import remembered
 from .text import has_control
 
+MIXED = "multipart/mixed"
 _TOKEN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"  # noqa: S105 - a grammar rule, no secret
 _LOOSE = r"[!#$%&'*+\-./0-9:=?@A-Z\[\]^_`a-z{|}~]+"
 _TYPE = re.compile(rf"({_TOKEN})[ \t]*/[ \t]*({_TOKEN})[ \t]*")

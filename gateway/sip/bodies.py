@@ -17,7 +17,7 @@ from gateway.core.canonical import (
     text_entity,
 )
 from gateway.core.content import Content, content_of
-from gateway.core.cpim import CpimMessage
+from gateway.core.cpim import CPIM_TYPE, CpimMessage
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NEGATIVE, Disposition
@@ -30,7 +30,6 @@ from .failures import compose_report
 from .takes import Takes, may
 
 TEXT_TYPE = "text/plain;charset=UTF-8"
-CPIM_TYPE = "message/cpim"
 _MOST_QUOTED = 128
 
 
@@ -91,8 +90,8 @@ def _shown(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, s
     content = _content(message.entity)
     if content.html and rule.html and takes.html is not False:
         both = alternatives(content.body, content.xhtml, content.language)
-        yield from _forms("html", envelope, _around(message, both), rule, takes, uris)
-    yield from _forms("", envelope, _around(message, text_entity(content.body, content.language)), rule, takes, uris)
+        yield from _forms("html", envelope, message.around(both), rule, takes, uris)
+    yield from _forms("", envelope, message.around(text_entity(content.body, content.language)), rule, takes, uris)
 
 
 def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRule, takes: Takes, uris: tuple[str, str]) -> Iterator[Body]:
@@ -113,11 +112,6 @@ def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRu
         kind = str(message.entity.content_type) if feature else TEXT_TYPE
         content = message.entity.content if feature else crlf(message.entity.text()).encode()
         yield Body(feature, kind if content else "", content)
-
-
-def _around(message: CpimMessage, entity: Entity) -> CpimMessage:
-    """The same message headers around another entity."""
-    return CpimMessage(message.raw[: -len(message.entity.raw)] + entity.raw, entity, (), None, message.fields)
 
 
 def _content(entity: Entity) -> Content:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gateway.core import sipfrag
 from gateway.core.canonical import FAILURE_TYPE
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.mime import Entity, mime_parts
+from gateway.core.mime import MIXED, Entity, mime_parts
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.sipfrag_writer import REPORTED, compose_status, excerpt
 from gateway.core.text import one_line
@@ -24,7 +24,6 @@ from gateway.core.uri import Uri
 from .headers import CSeq, NameAddr
 from .writer import PHRASES
 
-MIXED = "multipart/mixed"
 _MOST_REASON = 128
 _MOST_LEVELS = 2
 _SECONDS = re.compile(r"[0-9]+")

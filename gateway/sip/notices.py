@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gateway.core.address import ANONYMOUS_HOST, SipAddress
-from gateway.core.cpim import MEDIA_TYPE, CpimMessage
+from gateway.core.cpim import CPIM_TYPE, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE, Asked, Disposition, asked_in, parse_notification
-from gateway.core.mime import Entity, mime_parts
+from gateway.core.mime import MIXED, Entity, mime_parts
 from gateway.core.numbers import NumberPlan
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Notice, Parties
@@ -47,7 +47,7 @@ def read_notices(body: Entity, parties: Parties) -> tuple[Notice, ...] | None:
 
 def _documents(body: Entity) -> Iterator[Entity]:
     entity = body
-    if body.content_type.essence == MEDIA_TYPE:
+    if body.content_type.essence == CPIM_TYPE:
         octets = body.decoded()
         if not _MENTIONED.search(octets):
             # Most messages are none, and are read by others.
@@ -56,7 +56,7 @@ def _documents(body: Entity) -> Iterator[Entity]:
     essence = entity.content_type.essence
     if essence == NOTIFICATION_TYPE:
         yield entity
-    elif essence == "multipart/mixed":
+    elif essence == MIXED:
         parts = [part.entity for part in mime_parts(entity) if part.depth > 1]
         if all(part.content_type.essence == NOTIFICATION_TYPE for part in parts):
             yield from parts

@@ -16,8 +16,11 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from gateway.core.address import Address, SipAddress
+from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
+from gateway.core.cpim import CPIM_TYPE
 from gateway.core.digest import digest
 from gateway.core.envelope import Envelope
+from gateway.core.imdn import NOTIFICATION_TYPE
 from gateway.core.mime import ContentType
 from gateway.core.ports import Notice, Recollection
 from gateway.core.remember import learn
@@ -29,11 +32,11 @@ from .takes import UNKNOWN, Takes
 KIND = "peer"
 """Of the recollections in which facts survive a restart."""
 FEATURES = {
-    "cpim": "message/cpim",
-    "imdn": "message/imdn+xml",
-    "typing": "application/im-iscomposing+xml",
+    "cpim": CPIM_TYPE,
+    "imdn": NOTIFICATION_TYPE,
+    "typing": TYPING_TYPE,
     "html": "text/html",
-    "sipfrag": "message/sipfrag",
+    "sipfrag": FAILURE_TYPE,
 }
 """Each field of Takes, and the media type by which an Accept names it."""
 PINNED = "pinned"

@@ -8,12 +8,12 @@ from hashlib import sha256
 from gateway.core.address import SipAddress
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, entity_message, text_message, typing_message, typing_of
 from gateway.core.content import content_of, dispositions_of, is_text
-from gateway.core.cpim import IMDN, UNDERSTOOD, CpimMessage
+from gateway.core.cpim import CPIM_TYPE, IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Conversation, Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
-from gateway.core.mime import ContentType, Entity
+from gateway.core.mime import MIXED, ContentType, Entity
 from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.ports import Notice, Parties
@@ -22,14 +22,13 @@ from gateway.core.text import one_line, shown_name
 
 from . import grammar
 from .conversation import conversation_of
-from .failures import MIXED, Report, find_report
+from .failures import Report, find_report
 from .identity import display_name
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
 from .redirect import preference
 from .threads import thread_of
 
-_CPIM_TYPE = "message/cpim"
 _MOST_REASON = 128
 _RECEIVED, _MERGED = Outcome(Verdict.DELIVERED, 200), Outcome(Verdict.MERGED, 482)
 _TYPING = re.compile(rb"im-iscomposing\+xml", re.I)
@@ -56,7 +55,7 @@ def read_message(
     content_type = request.content_type
     if request.body and "content-disposition" in request.index:
         _require_shown(request.header("content-disposition"), content_type, files)
-    is_cpim = content_type is not None and content_type.essence == _CPIM_TYPE
+    is_cpim = content_type is not None and content_type.essence == CPIM_TYPE
     message = _read_cpim(request.body, files) if is_cpim else _composed(request, parties, name, now, files)
     if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
@@ -88,7 +87,7 @@ def _typing_in(request: Request, parties: Parties, now: float) -> CpimMessage | 
     try:
         if essence == TYPING_TYPE:
             message = typing_message(parties.sender, parties.recipient, _sent_at(request, now), body_of(request).decoded())
-        elif essence == _CPIM_TYPE and _TYPING.search(request.body):
+        elif essence == CPIM_TYPE and _TYPING.search(request.body):
             message = CpimMessage.parse(request.body)
         else:
             return None
@@ -123,7 +122,7 @@ def _thread(request: Request, conversation: Conversation | None) -> str:
     return (conversation and conversation.id) or thread_of(request.call_id)
 
 
-_MAY_NOTIFY = (NOTIFICATION_TYPE, _CPIM_TYPE, "multipart/mixed")
+_MAY_NOTIFY = (NOTIFICATION_TYPE, CPIM_TYPE, MIXED)
 
 
 def read_news(request: Request, parties: Parties) -> tuple[Notice, ...] | None:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
 from gateway.core.codings import CODINGS, undone
 from gateway.core.content import FILE_TRANSFER, LOCATION
+from gateway.core.cpim import CPIM_TYPE
 from gateway.core.digest import digest
 from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope, home_uri
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
+from gateway.core.mime import MIXED
 from gateway.core.ports import Notice, Parties, Peer, Policy
 from gateway.core.remember import remembered
 from gateway.core.settings import Settings
@@ -32,11 +34,11 @@ ACCEPT = ", ".join(
     [
         "text/plain",
         "text/html",
-        "message/cpim",
+        CPIM_TYPE,
         NOTIFICATION_TYPE,
         FAILURE_TYPE,
         TYPING_TYPE,
-        "multipart/mixed",
+        MIXED,
         "multipart/alternative",
         "message/external-body",
         "text/uri-list",

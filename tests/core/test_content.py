@@ -152,6 +152,8 @@ def test_external_body_is_a_link() -> None:
     described = "menu.jpg (4123 octets, until Mon, 24 June 2002 09:00:00 GMT)"
     assert content_of(whole).links == (Link("http://www.example.com/the-indirect-content", described),)
     assert content_of(entity(WHERE, "Content-Type: image/jpeg\n\n")).links[0].description == "image/jpeg"
+    foreign = PHANTOM.replace("filename=menu.jpg", "filename*=UTF-8''jedi%C4%8D.jpg")
+    assert content_of(entity(WHERE, foreign)).links[0].description == "jedič.jpg"
     assert content_of(entity(WHERE, "")).body == "http://www.example.com/the-indirect-content"
 
 

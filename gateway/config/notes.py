@@ -25,10 +25,6 @@ def _is(wanted: object) -> Callable[[object], bool]:
     return lambda value: value == wanted
 
 
-def _is_not(harmless: object) -> Callable[[object], bool]:
-    return lambda value: value != harmless
-
-
 def _tls_listener(value: object) -> bool:
     return str(value).startswith("tls:")
 

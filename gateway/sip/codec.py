@@ -222,25 +222,25 @@ class SipCodec:
         """In the best of the forms that it may have there and that has room; in the last one where none has."""
         is_bounded = self._is_bounded(ends, transport, trail)
         uri, gate = (trail.here.request_uri.text, trail.here.gate) if trail else (ends.target, ends.gate)
-        found = [form for form in bodies(envelope, ends.rule, self._takes(ends.home), ends.people) if form.form not in refused]
+        found = [body for body in bodies(envelope, ends.rule, self._takes(ends.home), ends.people) if body.form not in refused]
         if not found:
             raise Refusal("type-unsupported")
-        forms = [(form, envelope.conversation) for form in found]
+        ways = [(body, envelope.conversation) for body in found]
         if envelope.conversation:
             # To be heard is more than to be heard as an answer.
-            forms.append((found[-1], None))
-        for each in forms:
-            form, conversation = each
-            extra = tuple(self._extra(envelope, form, conversation))
-            content = len(form.octets) + sum(len(value) for _, value in extra)
-            if not ends.rule.large_messages and not form.may_be_cut and content > MOST_REQUEST_OCTETS:
+            ways.append((found[-1], None))
+        for way in ways:
+            body, conversation = way
+            extra = tuple(self._extra(envelope, body, conversation))
+            content = len(body.octets) + sum(len(value) for _, value in extra)
+            if not ends.rule.large_messages and not body.may_be_cut and content > MOST_REQUEST_OCTETS:
                 # Not worth its writing.
                 continue
-            speaking = self._reporting(ends, envelope) if form.feature == "imdn" and _is_failure(envelope) else ends
+            speaking = self._reporting(ends, envelope) if body.feature == "imdn" and _is_failure(envelope) else ends
             write = partial(self._request, speaking, uri, gate, envelope, number, transport, extra)
-            octets = self._fitted(write, speaking, envelope, form, is_bounded=is_bounded, again=again)
-            if each is forms[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
-                return Draft(octets, number, transport, self.sent_by[transport], uri, form.form, form.asks, trail, refused)
+            octets = self._fitted(write, speaking, envelope, body, is_bounded=is_bounded, again=again)
+            if way is ways[-1] or not is_bounded or len(octets) <= MOST_REQUEST_OCTETS:
+                return Draft(octets, number, transport, self.sent_by[transport], uri, body.form, body.asks, trail, refused)
         raise Refusal("too-large-for-sip")
 
     def _reporting(self, ends: _Ends, envelope: Envelope) -> _Ends:
@@ -249,22 +249,21 @@ class SipCodec:
         return replace(ends, author=person, from_=writer.name_addr("", person))
 
     def _fitted(
-        self, write: Callable[[str, bytes], bytes], ends: _Ends, envelope: Envelope, form: Body, *, is_bounded: bool, again: bool
+        self, write: Callable[[str, bytes], bytes], ends: _Ends, envelope: Envelope, body: Body, *, is_bounded: bool, again: bool
     ) -> bytes:
         """The octets of one form, with as much of the sender as there is room for."""
-        body = form.octets
         may_shorten = is_bounded and not _is_failure(envelope)
         fullest = writer.name_addr(envelope.sender_name, ends.author) if envelope.sender_name else ends.from_
         for from_ in (fullest, *(self._shorter_senders(ends, envelope) if may_shorten else ())):
-            octets = write(from_, body)
+            octets = write(from_, body.octets)
             if again and is_bounded and len(octets) > MOST_REQUEST_OCTETS:
                 octets = octets.replace(b"\r\nContent-Length: ", b"\r\nl: ", 1)
             over = len(octets) - MOST_REQUEST_OCTETS
             if over <= 0:
                 break
-        if over > 0 and form.may_be_cut:
+        if over > 0 and body.may_be_cut:
             # Better a report without its last words than none (FRAG-40).
-            octets = write(ends.from_, cut(body, max(len(body) - over, 0)))
+            octets = write(ends.from_, cut(body.octets, max(len(body.octets) - over, 0)))
         return octets
 
     def _shorter_senders(self, ends: _Ends, envelope: Envelope) -> Iterable[str]:
@@ -343,7 +342,7 @@ class SipCodec:
     def _token(self, *parts: str) -> str:
         return blake2b("\n".join(parts).encode(), digest_size=12, key=self._secret).hexdigest()
 
-    def _extra(self, envelope: Envelope, form: Body, conversation: Conversation | None) -> Iterable[tuple[str, str]]:
+    def _extra(self, envelope: Envelope, body: Body, conversation: Conversation | None) -> Iterable[tuple[str, str]]:
         message = envelope.message
         written = written_at(message)
         is_old = self._says_date and written is not None and envelope.received_at - written > OLD_AFTER_SECONDS
@@ -361,8 +360,8 @@ class SipCodec:
             yield "Content-Language", language
         if conversation:
             yield from fields(conversation)
-        if form.type:
-            yield "Content-Type", form.type
+        if body.type:
+            yield "Content-Type", body.type
 
 
 def _is_failure(envelope: Envelope) -> bool:

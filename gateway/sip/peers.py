@@ -61,8 +61,7 @@ class Fact(NamedTuple):
     until: float
 
 
-Facts = dict[str, Fact]
-"""By feature."""
+ByFeature = dict[str, Fact]
 
 
 class Row(NamedTuple):
@@ -83,8 +82,8 @@ class Peers:
 
     def __init__(self, secret: bytes, clock: Callable[[], float], keep: Callable[[Recollection], None] = lambda _: None) -> None:
         self._secret, self._clock, self.keep = secret, clock, keep
-        self._pinned: dict[SipAddress, Facts] = {}
-        self._learned: dict[SipAddress, Facts] = {}
+        self._pinned: dict[SipAddress, ByFeature] = {}
+        self._learned: dict[SipAddress, ByFeature] = {}
         self._asked: dict[SipAddress, float] = {}
 
     # -- what is known -------------------------------------------------------------------------------------------------
@@ -104,7 +103,7 @@ class Peers:
             Row(str(who) if who.user else f"*@{who}", feature, *fact) for who, facts in found.items() for feature, fact in facts.items()
         )
 
-    def _facts(self, who: SipAddress, now: float, *, of_domain: bool = True) -> Facts:
+    def _facts(self, who: SipAddress, now: float, *, of_domain: bool = True) -> ByFeature:
         places = [self._pinned.get(SipAddress("", who.domain), {})] if of_domain else []
         places += [self._learned.get(who, {}), self._pinned.get(who, {})]
         return {feature: fact for facts in places for feature, fact in facts.items() if fact.until > now}
@@ -202,7 +201,7 @@ class Peers:
                 continue
             self._set(self._pinned if is_pinned else self._learned, who, _known(found))
 
-    def _put(self, place: dict[SipAddress, Facts], who: SipAddress, facts: Facts, now: float) -> None:
+    def _put(self, place: dict[SipAddress, ByFeature], who: SipAddress, facts: ByFeature, now: float) -> None:
         self._set(place, who, facts)
         is_pinned = place is self._pinned
         # It has to outlive whatever it takes back.
@@ -210,7 +209,7 @@ class Peers:
         key = digest(self._secret, str(who).encode(), PINNED.encode() if is_pinned else b"")
         self.keep(Recollection(KIND, key, until, json.dumps([str(who), is_pinned, facts], ensure_ascii=False)))
 
-    def _set(self, place: dict[SipAddress, Facts], who: SipAddress, facts: Facts) -> None:
+    def _set(self, place: dict[SipAddress, ByFeature], who: SipAddress, facts: ByFeature) -> None:
         if not facts:
             place.pop(who, None)
         elif place is self._learned:
@@ -225,7 +224,7 @@ def _address(text: str) -> SipAddress:
     return SipAddress(user, domain)
 
 
-def _known(facts: Facts) -> Facts:
+def _known(facts: ByFeature) -> ByFeature:
     """Without what another version knew."""
     return {feature: fact for feature, fact in facts.items() if feature in FEATURES and fact.source in (PINNED, *_RANK)}
 

@@ -111,11 +111,7 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     except (Refusal, SyntaxFault) as fault:
         _refused(as_json, _refusal(parts, source or detect(octets), fault, explain=explain))
     except _NeedsService as needs:
-        if as_json:
-            rows = {"fields": changes(tables, parts.directory, came, needs.stanza)} if explain else {}
-            put_json({"upload": {"service": needs.service, "files": needs.files}, "note": str(needs)} | rows)
-        elif explain:
-            click.echo(explained(tables, parts.directory, came, needs.stanza, columns_of(sys.stderr)), err=True)
+        _put_uploads(parts, came, needs, as_json=as_json, explain=explain)
         end(str(needs), REFUSED)
     except _Nothing as nothing:
         if as_json:
@@ -129,6 +125,14 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     if explain:
         # The octets before it seldom end a line.
         click.echo("\n" + explained(tables, parts.directory, came, went, columns_of(sys.stderr)), err=True)
+
+
+def _put_uploads(parts: Translation, came: Read, needs: _NeedsService, *, as_json: bool, explain: bool) -> None:
+    if as_json:
+        rows = {"fields": changes(parts.tables, parts.directory, came, needs.stanza)} if explain else {}
+        put_json({"upload": {"service": needs.service, "files": needs.files}, "note": str(needs)} | rows)
+    elif explain:
+        click.echo(explained(parts.tables, parts.directory, came, needs.stanza, columns_of(sys.stderr)), err=True)
 
 
 def _refused(as_json: bool, refusal: dict[str, Any]) -> None:

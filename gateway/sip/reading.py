@@ -52,14 +52,10 @@ def read_message(
         return _notice(request, parties, typing, peer, trace_id, now)
     expires_at = _expires_at(request, now)
     name, conversation = display_name(request, numbers), conversation_of(request)
-    content_type = request.content_type
-    if request.body and "content-disposition" in request.index:
-        _require_shown(request.header("content-disposition"), content_type, files)
-    is_cpim = content_type is not None and content_type.essence == CPIM_TYPE
-    message = _read_cpim(request.body, files) if is_cpim else _composed(request, parties, name, now, files)
+    message = _canonical(request, parties, name, now, files)
     if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
-    message_id = _message_id(message) if is_cpim else ""
+    message_id = _message_id(message)
     asked = asked_by(message, message_id, parties.sender, numbers) if message_id and isinstance(parties.sender, SipAddress) else None
     origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE", asked)
     return Envelope(
@@ -137,6 +133,16 @@ def report_in(request: Request) -> Report | None:
     if request.content_type is None or request.content_type.essence not in (FAILURE_TYPE, MIXED):
         return None
     return find_report(body_of(request))
+
+
+def _canonical(request: Request, parties: Parties, display: str, now: float, files: bool) -> CpimMessage:
+    """The message/cpim that a MESSAGE brings, or one around its body. display: the name of the sender."""
+    content_type = request.content_type
+    if request.body and "content-disposition" in request.index:
+        _require_shown(request.header("content-disposition"), content_type, files)
+    if content_type is not None and content_type.essence == CPIM_TYPE:
+        return _read_cpim(request.body, files)
+    return _composed(request, parties, display, now, files)
 
 
 def _composed(request: Request, parties: Parties, display: str, now: float, files: bool) -> CpimMessage:

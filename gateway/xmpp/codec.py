@@ -246,13 +246,7 @@ class XmppCodec:
     # -- from XMPP -----------------------------------------------------------------------------------------------------
     def read(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
         """The envelope for a `<message/>` that is no error; None for one that has nothing to deliver (IMSG-07). Raises Refusal."""
-        if isinstance(stanza, Oversized):
-            raise Refusal("message-too-large")
-        kind = stanza.get("type", "normal")
-        if kind == "groupchat":
-            raise Refusal("groupchat")
-        if stanza.find(f"{{{xml.E2E}}}e2e") is not None:
-            raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
+        _require_carried(stanza)
         default = stanza.get(xml.XML_LANG, "")
         found = xml.contents(stanza)
         bodies = [(text, each.get(xml.XML_LANG, "")) for each in found.get("body", ()) if (text := _text(each))]
@@ -387,6 +381,16 @@ class XmppCodec:
             return sip_uri(self._names.sip_of(jid.bare))
         except (SyntaxFault, Refusal):
             return ""
+
+
+def _require_carried(stanza: Element) -> None:
+    """Refuses what is no message for one person that can be read here."""
+    if isinstance(stanza, Oversized):
+        raise Refusal("message-too-large")
+    if stanza.get("type") == "groupchat":
+        raise Refusal("groupchat")
+    if stanza.find(f"{{{xml.E2E}}}e2e") is not None:
+        raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
 
 
 def _shown(entity: Entity, *, files: bool) -> Content:

@@ -51,8 +51,8 @@ def command() -> None:
     Features: cpim     message/cpim (else plain text)
               imdn     receipts, message/imdn+xml
               typing   typing notices, application/im-iscomposing+xml
-              html     text/html
-              sipfrag  failures as message/sipfrag
+              html     text/html, where the route has html = true
+              sipfrag  failures as message/sipfrag, where the route has failure_report = "sipfrag"
     \b
     Examples:
       stoxgate peers
@@ -75,7 +75,7 @@ def list_(address: str, config: Path, as_json: bool) -> None:
     """List what is known of one address, or of everybody. The word list may be left out.
 
     \b
-    takes:   whether that is sent there
+    takes:   whether he takes it; of html and sipfrag the route has to send it, too
     source:  configured, pinned, or how it was learned: 415, OPTIONS, sent
     until:   when that is forgotten
 

@@ -88,9 +88,10 @@ def command(file: Path, config: Path, as_json: bool, source: str | None, target:
     """Translate one message to the other side; needs no server and no network.
 
     FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Standard output gets exactly the octets
-    that the bridge would send in a conversation that goes on: the name that a SIP user goes by is told in its first message alone; that
-    somebody types is told where the recipient takes that, and it is time. For one that it would refuse, the exit code is 1 and standard
-    error says with what; so it is for files, which it would upload first.
+    that the bridge would send in a conversation that goes on, to somebody of whom it knows nothing: the name that a SIP user goes by is
+    told in its first message alone; that somebody types is told where the recipient takes that, and it is time; what `stoxgate peers`
+    knows may change the form. For one that it would refuse, the exit code is 1 and standard error says with what; so it is for files,
+    which it would upload first.
 
     \b
     Examples:

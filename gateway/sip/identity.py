@@ -34,8 +34,8 @@ def senders(request: Request, numbers: NumberPlan) -> tuple[Uri, ...]:
     from_, found = _with_device(request.from_), _asserted(request)
     if not found:
         return (from_,)
-    who = _who(from_, numbers)
-    return tuple([from_ if _who(each.uri, numbers) == who else each.uri for each in found])
+    who = named(from_, numbers)
+    return tuple([from_ if named(each.uri, numbers) == who else each.uri for each in found])
 
 
 def display_name(request: Request, numbers: NumberPlan) -> str:
@@ -46,7 +46,7 @@ def display_name(request: Request, numbers: NumberPlan) -> str:
     if wants_privacy(request):
         return ""
     from_, found = request.from_, _asserted(request)
-    if not found or _who(from_.uri, numbers) in [_who(each.uri, numbers) for each in found]:
+    if not found or named(from_.uri, numbers) in [named(each.uri, numbers) for each in found]:
         return from_.display_name
     return next((each.display_name for each in found if each.display_name), "")
 
@@ -81,9 +81,18 @@ def is_from_another(envelope: Envelope, numbers: NumberPlan) -> bool:
         return False  # The gateway has composed it; or who was let in is not said, so the object cannot differ.
     try:
         author = message.sender
-        return author is not None and not is_anonymous(author.uri) and _who(Uri.parse(author.uri), numbers) != str(sender.normal)
+        return author is not None and not is_anonymous(author.uri) and named(Uri.parse(author.uri), numbers) != str(sender.normal)
     except SyntaxFault:
         return True
+
+
+def named(uri: Uri, numbers: NumberPlan) -> str:
+    """Whom a URI names, in a form that is the same however it is spelled."""
+    try:
+        address = numbers.address(uri)
+    except SyntaxFault:
+        return uri.text
+    return str(address.normal) if address.domain else uri.text
 
 
 def _asserted(request: Request) -> tuple[NameAddr, ...]:
@@ -102,15 +111,6 @@ def _asserted(request: Request) -> tuple[NameAddr, ...]:
         # Whom the network meant is not known, and From alone says only what the sender likes.
         raise Refusal("bad-syntax", "Bad P-Asserted-Identity") from None
     return tuple([found[kind] for kind in ("sip", "tel") if kind in found])
-
-
-def _who(uri: Uri, numbers: NumberPlan) -> str:
-    """Whom a URI names, in a form that is the same however it is spelled."""
-    try:
-        address = numbers.address(uri)
-    except SyntaxFault:
-        return uri.text
-    return str(address.normal) if address.domain else uri.text
 
 
 def _with_device(party: NameAddr) -> Uri:

@@ -24,7 +24,7 @@ from gateway.core.uri import Uri
 from . import writer
 from .endpoint import Answer
 from .failures import Report
-from .identity import hidden, is_from_another, senders, unnamed, wants_privacy
+from .identity import hidden, is_from_another, named, senders, unnamed, wants_privacy
 from .message import METHODS, Request
 from .reading import is_dated, read_message, read_news, report_in
 
@@ -84,13 +84,7 @@ class Uas:
                     raise Refusal("loop")
 
     def _find_who(self, uri_text: str) -> bytes:
-        """Whom a URI denotes, in a form that is the same however it is spelled."""
-        uri = Uri.parse(uri_text)
-        try:
-            address = self._tables.numbers.address(uri)
-        except SyntaxFault:
-            return uri_text.encode()
-        return str(address.normal).encode() if address.domain else uri_text.encode()
+        return named(Uri.parse(uri_text), self._tables.numbers).encode()
 
     def _has_own_via(self, request: Request) -> bool:
         return any(via.sent_by in self._sent_by for via in request.vias)

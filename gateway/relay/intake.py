@@ -25,6 +25,8 @@ from .spellings import Spellings
 BRIEF_SECONDS, LASTING_SECONDS = 600.0, 7 * 86_400.0
 """How long later news finds the message that it is about: any, and one whose author asked to be told (IMDN-31)."""
 _HOUR_SECONDS = 3600
+_MOST_FACTS = 8192
+_ALIAS = "="
 
 log = structlog.get_logger("relay")
 
@@ -74,12 +76,11 @@ class Intake:
         if facts is None:
             return None
         # He is told now: what still comes of the same message later must not be told as well (IMDN-05).
-        lasting = parcel.traces[:1] if parcel and facts.asked else ()
-        return self._telling(facts, outcome, memory=tuple([self._news(facts, outcome, self.trace_key(trace)) for trace in lasting]))
+        return self.report(facts, outcome, self.trace_key(parcel.traces[0]) if parcel and parcel.traces else 0)
 
     def report(self, facts: Facts, news: News, key: int) -> Message | None:
-        """The same for a message of which only the facts are left, under this key; of any news."""
-        if facts.asked:
+        """The same for a message of which only the facts are left, under this key (0 for none); of any news."""
+        if facts.asked and key:
             return self._telling(facts, news, memory=(self._news(facts, news, key),))
         return self._telling(facts, news, forgets=key)
 
@@ -104,16 +105,28 @@ class Intake:
         """The digest under which later news finds what it is about."""
         return digest(self._store.secret(), "\n".join(trace).encode())
 
+    def _names(self, traces: tuple[Trace, ...], facts: Facts) -> tuple[Recollection, ...]:
+        """The facts under the first name of a message, and what leads there under the others: what it is told by one, it is told by all."""
+        text, first = facts.dump(), self.trace_key(traces[0])
+        if len(text) > _MOST_FACTS:
+            log.info("too long to be remembered, no later news of it will be told", octets=len(text))
+            return ()
+        kind, seconds = (LASTING, LASTING_SECONDS) if facts.asked else (BRIEF, BRIEF_SECONDS)
+        others = [Recollection(BRIEF, self.trace_key(each), facts.received_at + BRIEF_SECONDS, f"{_ALIAS}{first}") for each in traces[1:]]
+        return Recollection(kind, first, facts.received_at + seconds, text), *others
+
     def _memory(self, envelope: Envelope, parcel: Parcel) -> tuple[Recollection, ...]:
         sender, recipient, received_at = envelope.sender, envelope.recipient, envelope.received_at
         memory: tuple[Recollection, ...] = ()
         if parcel.traces and (facts := Facts.of(envelope)):
-            text = facts.dump()
-            for place, trace in enumerate(parcel.traces):
-                kind, seconds = (LASTING, LASTING_SECONDS) if facts.asked and place == 0 else (BRIEF, BRIEF_SECONDS)
-                memory += (Recollection(kind, self.trace_key(trace), received_at + seconds, text),)
+            memory = self._names(parcel.traces, facts)
         if isinstance(sender, SipAddress) and isinstance(recipient, Jid) and (news := self._spellings.news(sender, recipient, received_at)):
             memory += (news,)
         if said := self._conversations.news(envelope):
             memory += (said,)
         return memory
+
+
+def named(text: str) -> int:
+    """The key of the first name of a message, where that is what is remembered under another; else 0."""
+    return int(text.removeprefix(_ALIAS)) if text.startswith(_ALIAS) else 0

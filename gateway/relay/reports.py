@@ -11,14 +11,16 @@ import structlog
 
 from gateway.core.errors import Refusal
 from gateway.core.imdn import Disposition
+from gateway.core.outcome import Outcome
 from gateway.core.ports import Answered, Notice, Store
 from gateway.core.remember import learn
 
-from .intake import Intake
+from .intake import Intake, named
 from .lane import Message
 from .report import Facts
 
-_MOST_PENDING, _MOST_OF_ONE = 10_000, 16
+_MOST_PENDING, _MOST_OF_ONE, _MOST_ASKED = 10_000, 16, 64
+"""Messages of which news waits, notices about one of them, and questions to the store at once: commits wait behind those."""
 _MOST_SHOWN = 100_000
 _RETRY_SECONDS = 1.0
 
@@ -34,66 +36,98 @@ class Reports:
         self._store, self._intake, self._keep, self._keep_surely = store, intake, keep, keep_surely
         # What waits for the same message: the first is being dealt with. So no two can both find that their category was not told.
         self._pending: dict[int, deque[Job]] = {}
+        self._asked = 0
+        self._to_ask: deque[int] = deque()
+        self._dropped_at = 0.0
         # For each pair of people, when the latest message came that was said to be displayed (NOTE-08).
         self._shown: dict[int, float] = {}
 
     def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
         """As `Sink.told` has it."""
-        if not notices or len(self._pending) >= _MOST_PENDING:
-            if notices:
-                log.warning("notices dropped, too many wait for the store", notices=len(notices))
-            else:
-                log.info("a report without news")
+        if len(self._pending) >= _MOST_PENDING:
             if answered:
-                answered(Refusal("overloaded") if notices else None)
+                answered(Refusal("overloaded"))
+                return
+            notices = self._worth_their_room(notices)
+        if not notices:
+            log.info("a report without news")
+            if answered:
+                answered(None)
             return
         done = _together(len(notices), answered) if answered else None
         for notice in notices:
-            self._add(notice, done)
+            self._add(self._intake.trace_key(notice.trace), (notice, done))
 
-    def _add(self, notice: Notice, done: Callable[[Refusal | None], None] | None) -> None:
-        key = self._intake.trace_key(notice.trace)
+    def _worth_their_room(self, notices: Sequence[Notice]) -> list[Notice]:
+        """The failures: they come once, and each is about a message of ours that nobody was told about yet."""
+        if self._loop.time() - self._dropped_at > 1.0:
+            self._dropped_at = self._loop.time()
+            log.warning("receipts are dropped, too much news waits for the store")
+        return [notice for notice in notices if isinstance(notice.news, Outcome)]
+
+    def _add(self, key: int, job: Job) -> None:
         jobs = self._pending.setdefault(key, deque())
         if len(jobs) < _MOST_OF_ONE:
-            jobs.append((notice, done))
+            jobs.append(job)
             if len(jobs) == 1:
-                self._store.recall(key, partial(self._recalled, key))
-        elif done:
-            done(None)
+                self._ask(key)
+        elif job[1]:
+            job[1](None)
+
+    def _ask(self, key: int) -> None:
+        if self._asked >= _MOST_ASKED:
+            self._to_ask.append(key)
+            return
+        self._asked += 1
+        self._store.recall(key, partial(self._recalled, key))
 
     def _recalled(self, key: int, text: str | None) -> None:
-        if text is None:
-            if self._pending[key][0][1]:
-                self._done(key, Refusal("store-broken"))
-            else:
-                self._loop.call_later(_RETRY_SECONDS, self._store.recall, key, partial(self._recalled, key))
+        self._asked -= 1
+        if self._to_ask:
+            self._ask(self._to_ask.popleft())
+        if text is not None:
+            self._tell(key, text)
+        elif self._pending[key][0][1]:
+            self._done(key, Refusal("store-broken"))
+        else:
+            self._loop.call_later(_RETRY_SECONDS, self._ask, key)
+
+    def _tell(self, key: int, text: str) -> None:
+        """The first that waits for this key has found what is remembered under it."""
+        if first_name := named(text):
+            # The message has another name, under which is kept what its author has been told.
+            job = self._pending[key][0]
+            self._next(key)
+            self._add(first_name, job)
             return
-        news = self._pending[key][0][0].news
-        facts = Facts.load(text) if text else None
+        (notice, done), facts = self._pending[key][0], Facts.load(text) if text else None
         if facts is None:
-            log.info("news of no known message", news=news.status)
-        if facts is None or (news is Disposition.DISPLAYED and self._is_stale(facts)):
-            self._done(key, None)
-            return
-        message = self._intake.report(facts, news, key)
+            (log.info if isinstance(notice.news, Outcome) else log.debug)("news of no known message", news=notice.news.status)
+        is_stale = facts is None or (notice.news is Disposition.DISPLAYED and self._is_stale(facts))
+        message = None if facts is None or is_stale else self._intake.report(facts, notice.news, key)
         if message is None:
             self._done(key, None)
             return
         message.answered = partial(self._done, key)
         try:
-            (self._keep if self._pending[key][0][1] else self._keep_surely)(message)
+            (self._keep if done else self._keep_surely)(message)
         except Refusal as refusal:
             self._done(key, refusal)
 
     def _done(self, key: int, refusal: Refusal | None) -> None:
-        jobs = self._pending[key]
-        _, done = jobs.popleft()
-        if jobs:
-            self._store.recall(key, partial(self._recalled, key))
-        else:
-            del self._pending[key]
+        _, done = self._pending[key][0]
+        self._next(key)
         if done:
             done(refusal)
+
+    def _next(self, key: int) -> None:
+        """The first that waited for this key waits no more."""
+        jobs = self._pending[key]
+        jobs.popleft()
+        if jobs:
+            self._ask(key)
+        else:
+            del self._pending[key]
 
     def _is_stale(self, facts: Facts) -> bool:
         """Whether a later message of the same author was displayed before: "up to here" has said it of this one (NOTE-08)."""

@@ -17,14 +17,14 @@ import structlog
 
 from gateway.core.digest import AgingDigestMap
 from gateway.core.errors import StoreFault
-from gateway.core.ports import Acceptance, Committed, Entry, Recollection, Settlement
+from gateway.core.ports import LASTING, Acceptance, Committed, Entry, Recollection, Settlement
 
-from .sqlite import SqliteStore
+from .sqlite import MOST_RECEIPTS, SqliteStore
 
 DEDUPE_SECONDS = 300
 """How long at least an arrival is known again after its answer (MSG-19)."""
-REQUEST_SECONDS = 600
-"""How long at least a late error finds the SIP request behind it."""
+REQUEST_SECONDS, RECEIPT_SECONDS = 600, 7 * 86_400
+"""How long at least later news finds what it is about: any message, and one whose author asked to be told."""
 _MOST_DIGESTS = 8_000_000
 _MOST_REQUESTS = 1_000_000
 _SWEEP_EVERY, _SWEEP_PAUSE = 20.0, 0.02
@@ -52,6 +52,7 @@ class Outbox:
         self._epoch = now - DEDUPE_SECONDS
         self._seen = AgingDigestMap(DEDUPE_SECONDS, _MOST_DIGESTS, now)
         self._requests = AgingDigestMap(REQUEST_SECONDS, _MOST_REQUESTS, now, typecode="Q")
+        self._receipts = AgingDigestMap(RECEIPT_SECONDS, MOST_RECEIPTS, now, typecode="B")
         self._sweep_handle: asyncio.TimerHandle | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -64,6 +65,8 @@ class Outbox:
                 self._seen.put(digest, 0, now)
         for key, row in self._store.requests(time.time()):
             self._requests.put(key, row, now)
+        for key in self._store.receipts(time.time()):
+            self._receipts.put(key, 1, now)
         entries = self._store.entries()
         self._loop = loop
         self._thread.start()
@@ -150,6 +153,9 @@ class Outbox:
                 self._seen.put(each.keys[1], kept_at, now)
             if each.forgets:
                 self._requests.put(each.forgets, 0, now)
+            for one in each.recollections:
+                if one.kind == LASTING:
+                    self._receipts.put(one.key, 1, now)
         for key, row in rows.items():
             self._requests.put(key, row, now)
 
@@ -164,7 +170,12 @@ class Outbox:
 
     def recall(self, key: int, done: Callable[[str | None], None]) -> None:
         """What is remembered of the message that is found by this key."""
-        row, wall = self._requests.get(key, time.monotonic()) or 0, time.time()
+        now, wall = time.monotonic(), time.time()
+        row = self._requests.get(key, now) or 0
+        if not row and self._receipts.get(key, now) is None:
+            # Anybody can ask for what never was, as often as he likes.
+            done("")
+            return
         self._jobs.put((lambda: self._store.recall(key, row, wall), done))
 
     # -- housekeeping --------------------------------------------------------------------------------------------------

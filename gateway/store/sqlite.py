@@ -33,7 +33,7 @@ _BLOCK = 64
 _SWEEP_ROWS = 200
 """So few that a commit behind them hardly waits: 2 ms where 1000 take 10 to 40."""
 _WAL_PAGES = 4000
-_MOST_RECEIPTS = 1_000_000
+MOST_RECEIPTS = 1_000_000
 _SIGN = 1 << 63
 _DAMAGED = b""
 _IDLE_SWEEPS = 2
@@ -225,11 +225,11 @@ class SqliteStore:
 
     def _forget_receipts(self, now: float) -> int:
         """Those that have aged out, and the oldest where there are too many."""
-        if self._receipts > _MOST_RECEIPTS:
+        if self._receipts > MOST_RECEIPTS:
             # What was written anew has been counted twice.
             self._receipts = int(self._connection.execute(select(func.count()).select_from(receipt)).scalar_one())
         oldest = select(receipt.c.key).order_by(receipt.c.until).limit(_SWEEP_ROWS)
-        past = oldest if self._receipts > _MOST_RECEIPTS else oldest.where(receipt.c.until < now)
+        past = oldest if self._receipts > MOST_RECEIPTS else oldest.where(receipt.c.until < now)
         gone = self._connection.execute(delete(receipt).where(receipt.c.key.in_(past))).rowcount
         self._receipts -= gone
         return gone
@@ -274,11 +274,17 @@ class SqliteStore:
         return [(key % (1 << 64), facts) for key, facts in rows]
 
     def recall(self, key: int, row: int, now: float) -> str:
-        """The facts of the BRIEF recollection in this row, or of the LASTING one of this key; empty when there is none."""
-        place = recollection if row else receipt
-        query = select(place.c.facts).where(place.c.key == _signed(key), place.c.until >= now)
-        rows = self._read(query.where(recollection.c.id == row) if row else query)
-        return str(rows[0][0]) if rows else ""
+        """The facts of the LASTING recollection of this key, else of the BRIEF one in this row; empty when there is none."""
+        found = self._read(select(receipt.c.facts).where(receipt.c.key == _signed(key), receipt.c.until >= now))
+        if not found and row:
+            query = select(recollection.c.facts).where(recollection.c.key == _signed(key), recollection.c.until >= now)
+            found = self._read(query.where(recollection.c.id == row))
+        return str(found[0][0]) if found else ""
+
+    def receipts(self, now: float) -> Iterator[int]:
+        """The key of every LASTING recollection that is still good."""
+        for (key,) in self._read(select(receipt.c.key).where(receipt.c.until >= now)):
+            yield key % (1 << 64)
 
     def _read(self, query: Select[Any]) -> Sequence[Any]:
         """The rows of a query, in a transaction of its own. Raises StoreFault."""

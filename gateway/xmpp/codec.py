@@ -65,7 +65,7 @@ _NOTIFICATIONS = {
     Disposition.DISPLAYED: f"<displayed xmlns='{xml.MARKERS}' id='{{}}'/>",
 }
 """XEP-0184 and XEP-0333 as what RFC 5438 has for the same (NOTE-01)."""
-_MOST_NEWS = 16
+_MOST_NEWS = 4
 _IS_ACTIVE = {"composing": True, "active": False, "paused": False, "inactive": False}
 """The chat states that RFC 3994 has a word for, and whether that is "active" (ISC-08); of `<gone/>` nothing is said in pager mode."""
 _LONGEST_URL = "https://" + "x" * (MOST_URL - len("https://"))

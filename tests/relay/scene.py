@@ -72,12 +72,14 @@ class Try:
     at: float
     envelope: Envelope
     delivery: Delivery
+    names: tuple[Trace, ...]
 
 
 class Side:
     """A Carrier that does what the test tells it: a try stays open until it is answered.
 
-    up, takes_retries, closed (gates): what `ready` says. once: parcels must be delivered at once or fail. slow: texts that take a while
+    up, takes_retries, closed (gates): what `ready` says. more_names: a message has two. once: parcels must be delivered at once
+    or fail. slow: texts that take a while
     before they have their place. unsayable: texts that neither
     side can translate, in no run.
     """
@@ -86,6 +88,7 @@ class Side:
         self.name, self.window, self._loop, self.unsayable = name, window, loop, unsayable
         self.up, self.takes_retries, self.once = True, True, False
         self.closed: set[str] = set()
+        self.more_names = False
         self.slow: set[str] = set()
         self.tries: list[Try] = []
         self.open: list[Try] = []
@@ -94,14 +97,15 @@ class Side:
         text = _said(envelope)
         if text in self.unsayable:
             raise Refusal("type-unsupported")
-        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, (trace_of(envelope),), text in self.slow)
+        names = (trace_of(envelope), *([(f"call {number}", *trace_of(envelope)[1:])] if self.more_names else []))
+        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, names, text in self.slow)
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         return self.up and gate not in self.closed and (self.takes_retries or not retry)
 
     def send(self, delivery: Delivery) -> None:
         text = str(delivery.parcel.wire)
-        one = Try(text, delivery.seq, delivery.number, delivery.repeat, self._loop.now, delivery.envelope, delivery)
+        one = Try(text, delivery.seq, delivery.number, delivery.repeat, self._loop.now, delivery.envelope, delivery, delivery.parcel.traces)
         self.tries.append(one)
         self.open.append(one)
 

@@ -14,6 +14,7 @@ from gateway.core.imdn import WISHES, Asked, Disposition
 from gateway.core.outcome import DELIVERED as TOOK_IT
 from gateway.core.outcome import LOST, Outcome, Verdict
 from gateway.core.ports import Notice, Trace
+from gateway.store.sqlite import SqliteStore
 from tests.relay.scene import JULIET, MIRA, ROMEO, TOMAS, Answer, Scene, Side, scene, trace_of
 
 DELIVERED, DISPLAYED, PROCESSED, STORED = Disposition.DELIVERED, Disposition.DISPLAYED, Disposition.PROCESSED, Disposition.STORED
@@ -227,7 +228,82 @@ def test_too_much_news_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with scene(tmp_path) as it:
         monkeypatch.setattr("gateway.relay.reports._MOST_PENDING", 2)
         answers: list[Refusal | None] = []
-        for number in range(3):
-            it.relay.told([Notice((str(number), "a", "b"), DELIVERED)], answers.append)
+        for trace in [sent(it, "positive-delivery") for _ in range(3)]:
+            it.relay.told([Notice(trace, DELIVERED)], answers.append)
         it.move(0.1)
         assert [each.key if each else "" for each in answers] == ["overloaded", "", ""]
+
+
+# -- one message, several names ----------------------------------------------------------------------------------------
+def with_two_names(it: Scene, **fields: Any) -> tuple[Trace, Trace]:
+    """A message of juliet that the SIP side has taken, and the names that it has there."""
+    it.sip.more_names = True
+    it.offer("hello", **fields)
+    first, second = it.answer(it.sip).names
+    return first, second
+
+
+@pytest.mark.requirement("IMDN-05", "FRAG-43")
+def test_what_is_told_of_a_message_by_one_name_is_told_by_all(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        first, second = with_two_names(it, **asking("positive-delivery", "negative-delivery", sender=JULIET))
+        tell(it, second, FAILED, FAILED)
+        tell(it, first, FAILED, DELIVERED)
+        it.restart()
+        tell(it, second, FAILED)
+        assert told(it, it.xmpp) == ["report 404"]
+
+
+@pytest.mark.requirement("FRAG-43", "MSG-22")
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_was_refused_at_once_is_not_reported_as_well(tmp_path: Path, asks: bool) -> None:
+    with scene(tmp_path) as it:
+        it.sip.more_names = asks
+        it.offer("hello", **(asking("negative-delivery", sender=JULIET) if asks else {}))
+        for name in it.answer(it.sip, FAILED).names:
+            tell(it, name, FAILED)
+        assert told(it, it.xmpp) == ["report 404"]
+
+
+# -- floods ------------------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SEC-43", "REL-24")
+def test_news_of_what_never_was_does_not_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        asked: list[int] = []
+        recall = SqliteStore.recall
+
+        def counted(store: SqliteStore, key: int, row: int, now: float) -> str:
+            asked.append(key)
+            return recall(store, key, row, now)
+
+        monkeypatch.setattr(SqliteStore, "recall", counted)
+        trace = sent(it, "positive-delivery")
+        tell(it, ("never", "a@b", "c@d"), *[DELIVERED] * 100)
+        assert asked == []
+        tell(it, trace, DELIVERED)
+        assert len(asked) == 1
+        it.answer_all(it.sip)
+        it.restart()
+        tell(it, trace, DISPLAYED)
+        assert it.sip.texts == []
+
+
+@pytest.mark.requirement("NOTE-09", "MSG-22")
+def test_a_failure_is_told_however_many_receipts_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        monkeypatch.setattr("gateway.relay.reports._MOST_PENDING", 2)
+        traces = [sent(it, "positive-delivery") for _ in range(4)]
+        for trace in traces[:3]:
+            it.relay.told((Notice(trace, DELIVERED),))
+        it.relay.told((Notice(traces[3], FAILED),))
+        it.move(0.1)
+        assert sorted(told(it, it.sip)) == ["delivered", "delivered", "report 404"]
+
+
+def test_the_store_is_asked_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene(tmp_path) as it:
+        monkeypatch.setattr("gateway.relay.reports._MOST_ASKED", 2)
+        for trace in [sent(it, "positive-delivery") for _ in range(7)]:
+            it.relay.told((Notice(trace, DELIVERED),))
+        it.move(0.1)
+        assert told(it, it.sip) == ["delivered"] * 7

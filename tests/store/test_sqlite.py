@@ -150,7 +150,7 @@ def test_receipts_that_are_old_or_too_many_are_forgotten(store: SqliteStore, mon
     remember(*range(1, 6))
     store.sweep(NOW + 2.5, NOW)
     assert [store.recall(key, 0, NOW) for key in range(1, 6)] == ["", "", "3", "4", "5"]
-    monkeypatch.setattr("gateway.store.sqlite._MOST_RECEIPTS", 3)
+    monkeypatch.setattr("gateway.store.sqlite.MOST_RECEIPTS", 3)
     remember(3, 4, 5)
     store.sweep(NOW, NOW)
     assert [store.recall(key, 0, NOW) for key in range(3, 6)] == ["3", "4", "5"]

@@ -61,7 +61,7 @@ def list_(config: Path, as_json: bool) -> None:
     state: waiting    for its turn, or for the time of the next try
            sending    the other side has not answered yet
            parked     put aside, for the reason given; `retry` tries it again
-    lane:  the side and the address that the message is delivered to
+    lane:  the side, the address that the message is delivered to and, on the XMPP side, the one that it comes from
 
     Example: stoxgate queue list --json
     """

@@ -106,7 +106,8 @@ class Sink(Protocol):
 class Parcel(NamedTuple):
     """A message in the form of the side it goes to.
 
-    lane: what it delivers to, as a key: messages of one lane keep their order. gate: the link or next hop that it needs.
+    lane: a key; messages of one lane keep their order and wait for each other, and all between the same two are of one. gate: the link or
+    next hop that it needs.
     wire: the translated message, read by its carrier only. once: it must be delivered at once or fail (`store = false` on its route).
     traces: how later news of it may name it; first the one by which a notification that was asked for will. slow: its carrier needs a
     while before the message has its place in the order: until it has ended, nothing else of its lane is sent.

@@ -90,7 +90,7 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`[limits]`: bounds of the queue (MSG-67) and what to do about old dates (MSG-81)."""
+    """`[limits]`: bounds of the queue (MSG-67) and what to do about old dates (MSG-81). per_recipient: of a lane (`Parcel.lane`)."""
 
     queue_messages: int = 100_000
     queue_octets: int = 1_073_741_824

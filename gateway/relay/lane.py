@@ -2,6 +2,7 @@
 
 A lane is `waiting` (in order of seq), `flying` (handed to the carrier), and due at some time. Temporary failures make the whole lane
 wait, so that a retry never lets a later message pass (REL-17); another destination has another lane, so nobody else waits (REL-16).
+What a destination is the codec says: a SIP address; or one JID as far as one sender is concerned, for his uploads may have to wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All lanes: what waits for which destination, what was put aside, and how much of it is held in memory."""
+"""All lanes: what waits for whom, what was put aside, and how much of it is held in memory."""
 
 from __future__ import annotations
 

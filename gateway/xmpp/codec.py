@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from xml.etree.ElementTree import Element
 
 from gateway.core import sipfrag
@@ -26,7 +27,7 @@ from gateway.core.content import Content, content_of, is_text
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.domain import unicode_domain
-from gateway.core.envelope import Envelope, StanzaOrigin
+from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin, read_home
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, Disposition, parse_notification
 from gateway.core.jid import Jid, jid_from_xmpp_uri, xmpp_uri
@@ -106,7 +107,7 @@ class XmppCodec:
 
     # -- to XMPP -------------------------------------------------------------------------------------------------------
     def write(self, envelope: Envelope) -> Parcel:
-        """The stanza for a message, in UTF-8; its lane is the recipient's bare JID on the sender's link. Raises Refusal."""
+        """The stanza for a message, in UTF-8; its lane is that of these two (REL-16). Raises Refusal."""
         entity = envelope.message.entity
         essence = entity.content_type.essence
         if essence == FAILURE_TYPE:
@@ -123,12 +124,13 @@ class XmppCodec:
         ends = find(envelope.sender, envelope.sender_device, envelope.recipient, envelope.recipient_device)
         language = self._language(entity.header("Content-Language")) or (_tag(shown.language) if shown else "")
         lang = f" xml:lang='{language}'" if language else ""
+        lane = _lane(ends, envelope)
         opening, traces = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>", ((envelope.id, ends.sender, ends.recipient),)
         if shown is None or not shown.files:
-            return Parcel(ends.lane, ends.link, self._stanza(opening, envelope, shown), ends.once, traces)
+            return Parcel(lane, ends.link, self._stanza(opening, envelope, shown), ends.once, traces)
         upload = Upload(ends.sender, shown.files, lambda urls: self._stanza(opening, envelope, shown.linked(urls)))
         upload.stanza([_LONGEST_URL] * len(shown.files))
-        return Parcel(ends.lane, ends.link, upload, ends.once, traces, slow=True)
+        return Parcel(lane, ends.link, upload, ends.once, traces, slow=True)
 
     def _stanza(self, opening: str, envelope: Envelope, shown: Content | None) -> bytes:
         octets = f"{opening}{self._content(envelope, shown)}</message>".encode()
@@ -148,7 +150,7 @@ class XmppCodec:
             sender=str(author),
             recipient=str(whom),
             link=author.domain,
-            lane=f"xmpp {whom} {author.domain}",
+            lane=f"xmpp {whom} {author}",
             once=isinstance(sender, SipAddress) and not self._settings.route(sender.domain).store,
         )
 
@@ -195,9 +197,9 @@ class XmppCodec:
     @staticmethod
     def _answer(about: StanzaOrigin, attributes: dict[str, str], content: str) -> Parcel:
         """A stanza to the author of a stanza, from whom that was for."""
-        link = Jid.parse(about.recipient).domain
+        author = Jid.parse(about.recipient).bare
         octets = xml.element("message", {"from": about.recipient, "to": about.sender, **attributes}, content).encode()
-        return Parcel(f"xmpp {_sender(about.sender).bare} {link}", link, octets, once=False)
+        return Parcel(f"xmpp {_sender(about.sender).bare} {author}", author.domain, octets, once=False)
 
     def _write_typing(self, envelope: Envelope) -> Parcel:
         """A chat state in a stanza of its own, which no server keeps (XEP-15, XEP-14)."""
@@ -207,7 +209,7 @@ class XmppCodec:
         state = "composing" if typing_of(envelope.message).is_active else "active"
         content = f"<{state} xmlns='{xml.CHAT_STATES}'/><no-store xmlns='{xml.HINTS}'/>"
         octets = f"{ends.opening} id='{xml.attribute(envelope.id)}'>{content}</message>".encode()
-        return Parcel(ends.lane, ends.link, octets, ends.once)
+        return Parcel(_lane(ends, envelope), ends.link, octets, ends.once)
 
     def _write_failure(self, envelope: Envelope) -> Parcel:
         about = envelope.about
@@ -391,6 +393,16 @@ def _require_carried(stanza: Element) -> None:
         raise Refusal("groupchat")
     if stanza.find(f"{{{xml.E2E}}}e2e") is not None:
         raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
+
+
+def _lane(ends: _Ends, envelope: Envelope) -> str:
+    """Of those two alone: of people who hide who they are, and so have one address, each has his own lane, which says no more than that."""
+    origin = envelope.origin
+    if not isinstance(origin, RequestOrigin) or not origin.author:
+        return ends.lane
+    person = read_home(origin.author)[0]
+    who = str(person.normal if isinstance(person, SipAddress) else person)
+    return f"{ends.lane} {blake2b(who.encode(), digest_size=8).hexdigest()}"
 
 
 def _shown(entity: Entity, *, files: bool) -> Content:

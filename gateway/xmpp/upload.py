@@ -29,7 +29,7 @@ MOST_AT_ONCE = 4
 """Of one link; further ones wait for their turn."""
 SLOT_SECONDS, PUT_SECONDS, CONNECT_SECONDS = 20.0, 60.0, 10.0
 TRYING_SECONDS = 900.0
-"""What could not be uploaded for so long has failed: messages to the same person wait behind it."""
+"""What could not be uploaded for so long has failed: what its sender has written next to the same person waits behind it."""
 _KNOWN_SECONDS = 3600.0
 _MOST_KNOWN = 1024
 _ID = "upload-"

@@ -52,7 +52,7 @@ def _seqs(config: Path) -> list[int]:
 @pytest.mark.requirement("REL-01")
 def test_what_was_accepted_is_there_after_a_kill(config: Path) -> None:
     rows = json.loads(printed(_queue(config, "list", "--json")))
-    assert [row["lane"] for row in rows] == [f"xmpp u{number}@xmpp.test stoxgate.test" for number in range(3)]
+    assert [row["lane"] for row in rows] == [f"xmpp u{number}@xmpp.test s0@stoxgate.test" for number in range(3)]
     assert {(row["state"], row["attempts"]) for row in rows} == {("waiting", 0)}
     assert all(row.keys() == {"seq", "lane", "state", "attempts", "octets", "due_in", "status", "reason"} for row in rows)
 
@@ -62,7 +62,7 @@ def test_the_list_for_people(config: Path) -> None:
     assert lines[0] == "3 message(s)"
     assert lines[1].split() == ["seq", "state", "tries", "due", "octets", "lane", "last", "answer"]
     assert "waiting" in lines[3]
-    assert "xmpp u0@xmpp.test stoxgate.test" in lines[3]
+    assert "xmpp u0@xmpp.test s0@stoxgate.test" in lines[3]
 
 
 def test_show_prints_the_message_as_it_is_kept(config: Path) -> None:

@@ -98,7 +98,8 @@ class Side:
         if text in self.unsayable:
             raise Refusal("type-unsupported")
         names = (trace_of(envelope), *([(f"call {number}", *trace_of(envelope)[1:])] if self.more_names else []))
-        return Parcel(f"{self.name} {envelope.recipient}", "gate", text, self.once, names, text in self.slow)
+        lane = f"{self.name} {envelope.recipient}" + (f" {envelope.sender}" if self.name == "xmpp" else "")
+        return Parcel(lane, "gate", text, self.once, names, text in self.slow)
 
     def ready(self, gate: str, *, retry: bool) -> bool:
         return self.up and gate not in self.closed and (self.takes_retries or not retry)

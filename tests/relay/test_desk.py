@@ -31,7 +31,7 @@ def test_the_queue_shows_what_is_sent_what_waits_and_what_is_parked(tmp_path: Pa
         it.move(10.0)
         rows = it.desk.queue()
         assert [(row["seq"], row["lane"], row["state"], row["attempts"], row["status"], row["reason"]) for row in rows] == [
-            (1, "xmpp juliet@xmpp.example", "parked", 0, 0, "cannot be borne"),
+            (1, "xmpp juliet@xmpp.example romeo@sip.example", "parked", 0, 0, "cannot be borne"),
             (2, "sip romeo@sip.example", "waiting", 1, 503, "Busy"),
             (4, "sip romeo@sip.example", "waiting", 0, 0, ""),
             (5, "sip tomas@sip.example", "sending", 0, 0, ""),

@@ -77,4 +77,4 @@ def test_a_notice_is_a_chat_state_that_no_server_keeps(pager_type: str, token: s
     parcel = (CODEC if not pager_type else codec(pager_type)).write(notice)
     ends = "from='tomas@sip.example/d' to='mira@xmpp.example' type='chat' id='i1'"
     assert parcel.wire == f"<message {ends}>{state(name)}<no-store xmlns='{HINTS}'/></message>".encode()
-    assert (parcel.lane, parcel.gate, parcel.traces) == ("xmpp mira@xmpp.example sip.example", "sip.example", ())
+    assert (parcel.lane, parcel.gate, parcel.traces) == ("xmpp mira@xmpp.example tomas@sip.example", "sip.example", ())

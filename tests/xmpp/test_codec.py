@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.core.address import SipAddress
 from gateway.core.canonical import failure_message, text_message
 from gateway.core.cpim import CpimMessage
-from gateway.core.envelope import Envelope, StanzaOrigin
+from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin, home_uri
 from gateway.core.errors import Refusal
 from gateway.core.jid import Jid
 from gateway.core.numbers import NumberPlan
@@ -324,8 +324,30 @@ def test_a_message_becomes_a_stanza() -> None:
         b"<message from='tomas@sip.example/urn:uuid:f81d4fae' to='mira@xmpp.example' id='i1'><thread>c1@sip.example</thread>"
         b"<body>Hello</body></message>"
     )
-    assert (parcel.lane, parcel.gate, parcel.once) == ("xmpp mira@xmpp.example sip.example", "sip.example", False)
+    assert (parcel.lane, parcel.gate, parcel.once) == ("xmpp mira@xmpp.example tomas@sip.example", "sip.example", False)
     assert parcel.traces == (("i1", "tomas@sip.example", "mira@xmpp.example"),)
+
+
+@pytest.mark.requirement("REL-16", "REL-17")
+def test_each_sender_has_a_lane_of_his_own_whichever_device_he_uses() -> None:
+    first, second = (
+        envelope("Hello", sender_device="desk"),
+        envelope("Hello", sender=SipAddress("Tomas", "sip.example"), recipient_device="d"),
+    )
+    assert CODEC.write(first).lane == CODEC.write(second).lane
+    assert CODEC.write(envelope("Hello", sender=SipAddress("bob", "sip.example"))).lane == "xmpp mira@xmpp.example bob@sip.example"
+
+
+@pytest.mark.requirement("REL-16", "RCS-06")
+def test_so_has_each_of_those_who_hide_who_they_are_and_it_does_not_name_them() -> None:
+    def lane(person: SipAddress, device: str) -> str:
+        origin = RequestOrigin("sip:mira@xmpp.example", "c", "1 MESSAGE", author=home_uri(person, device))
+        return CODEC.write(envelope("Hello", sender=SipAddress.anonymous("sip.example"), origin=origin)).lane
+
+    own, same, other = lane(TOMAS, "desk"), lane(SipAddress("Tomas", "sip.example"), ""), lane(SipAddress("bob", "sip.example"), "")
+    assert own == same != other
+    assert own.startswith("xmpp mira@xmpp.example anonymous\\40anonymous.invalid@sip.example ")
+    assert "tomas" not in own
 
 
 @pytest.mark.requirement("IMSG-04")
@@ -539,7 +561,7 @@ ORIGIN = StanzaOrigin("m1", "chat", "mira@xmpp.example/desk", "o\\27malley@sip.e
 def failure(status: int, reason: str = "Because", *headers: tuple[str, str]) -> Element:
     message = failure_message(TOMAS, MIRA, NOW, status, reason, headers)
     parcel = CODEC.write(envelope(message=message, about=ORIGIN))
-    assert (parcel.lane, parcel.gate, parcel.traces) == ("xmpp mira@xmpp.example sip.example", "sip.example", ())
+    assert (parcel.lane, parcel.gate, parcel.traces) == ("xmpp mira@xmpp.example o\\27malley@sip.example", "sip.example", ())
     assert not parcel.once
     return parsed(parcel)
 
@@ -560,7 +582,7 @@ def test_a_reason_is_no_longer_than_its_bound() -> None:
 def test_a_failure_goes_back_to_a_resource_that_only_the_server_takes() -> None:
     about = StanzaOrigin("m1", "chat", "mira@xmpp.example/\u1100", "tomas@sip.example")
     parcel = CODEC.write(envelope(message=failure_message(TOMAS, MIRA, NOW, 404, "x", ()), about=about))
-    assert parcel.lane == "xmpp mira@xmpp.example sip.example"
+    assert parcel.lane == "xmpp mira@xmpp.example tomas@sip.example"
     assert parsed(parcel).get("to") == "mira@xmpp.example/\u1100"
 
 

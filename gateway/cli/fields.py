@@ -125,7 +125,8 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
             value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
             if name not in ("html", "link"):
                 found[name] = _listed([found.get(name, ""), value])
-    return found | {"html": markup_of(stanza), "link": _listed(link.url for link in links_of(stanza))}
+    rich = markup_of(stanza)
+    return found | {"html": rich.xhtml if rich else "", "link": _listed(link.url for link in links_of(stanza))}
 
 
 def _addresses(stanza: Element, kind: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from .cpim import CPIM_TYPE, CpimMessage
@@ -17,6 +18,7 @@ from .document import child, child_text, parse_document
 from .errors import Refusal, SyntaxFault
 from .files import File, file_of, filename_of, is_file
 from .links import MOST_URL, safe_url
+from .markup import Room
 from .mime import ContentType, Entity, mime_parts, split_multipart
 from .text import lf, one_line, xml_text
 
@@ -96,11 +98,18 @@ def content_of(entity: Entity, *, files: bool = False) -> Content:
     >>> content_of(Entity.compose([("Content-Type", "text/uri-list")], b"# a file\\r\\nhttps://example.com/a\\r\\n")).links
     (Link(url='https://example.com/a', description=''),)
     """
-    return _read(entity, 1, files)
+    return _read(entity, 1, files, Room())
 
 
-def _read(entity: Entity, depth: int, files: bool) -> Content:
-    """depth: 1 for the whole. A multipart is within the bounds by itself, and so is what messages in messages add up to."""
+known_content = lru_cache(maxsize=4)(content_of)
+"""The same, from memory for what was read last: a message is read when it comes, and again when it goes on."""
+
+
+def _read(entity: Entity, depth: int, files: bool, room: Room) -> Content:
+    """depth: 1 for the whole. room: for the markup of the whole.
+
+    A multipart is within the bounds by itself, and so is what messages in messages add up to.
+    """
     kind = entity.content_type
     if files and is_file(kind) and kind.essence not in _NAMED and (_is_attached(entity) or not _is_shown(kind)):
         return Content(files=(file_of(entity),))
@@ -109,13 +118,15 @@ def _read(entity: Entity, depth: int, files: bool) -> Content:
     if depth > MOST_DEPTH:
         raise Refusal("mime-limits")
     if kind.essence == CPIM_TYPE:
-        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, files)
+        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, files, room)
     if kind.type == "multipart" and kind.essence not in _PROTECTED:
         # A multipart of a kind that is not known is mixed (RFC 2046 section 5.1.3).
         for _ in mime_parts(entity):
             pass
-        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth, files)
+        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth, files, room)
         return content if content.language else replace(content, language=_language(entity))
+    if kind.essence == "text/html":
+        return _html(entity, room)
     reader = _READERS.get(kind.essence)
     if reader is None:
         raise Refusal("type-unsupported", f"{_name(kind.essence)} inside is not carried" if depth > 1 else "")
@@ -126,12 +137,12 @@ def _language(entity: Entity) -> str:
     return (entity.header("Content-Language") or "").partition(",")[0].strip(" \t")
 
 
-def _alternative(parts: tuple[Entity, ...], depth: int, files: bool) -> Content:
+def _alternative(parts: tuple[Entity, ...], depth: int, files: bool, room: Room) -> Content:
     """The same in several forms, the best one last (RFC 2046 section 5.1.4): plain text and html, where both are there, are both kept.
 
     A file is one of them only where there is nothing else.
     """
-    found = _carried(parts, depth, files=False) or (_carried(parts, depth, files=True) if files else [])
+    found = _carried(parts, depth, room, files=False) or (_carried(parts, depth, room, files=True) if files else [])
     if not found:
         raise Refusal("type-unsupported", "none of the alternatives is carried")
     rich = next((each for each in reversed(found) if each.html), None)
@@ -141,25 +152,25 @@ def _alternative(parts: tuple[Entity, ...], depth: int, files: bool) -> Content:
     return Content(plain.text, plain.language or rich.language, rich.html, rich.links)
 
 
-def _carried(parts: tuple[Entity, ...], depth: int, *, files: bool) -> list[Content]:
+def _carried(parts: tuple[Entity, ...], depth: int, room: Room, *, files: bool) -> list[Content]:
     found = []
     for part in parts:
         try:
-            found.append(_shown(part, depth, files))
+            found.append(_shown(part, depth, files, room))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED:
                 raise
     return found
 
 
-def _mixed(parts: tuple[Entity, ...], depth: int, files: bool) -> Content:
+def _mixed(parts: tuple[Entity, ...], depth: int, files: bool, room: Room) -> Content:
     """All parts, one after the other. One that is not carried is left out if it is optional, else nothing is taken (RFC 3261 20.11)."""
     from .html import below, escaped
 
     found = []
     for part in parts:
         try:
-            found.append(_shown(part, depth, files))
+            found.append(_shown(part, depth, files, room))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED or not _is_optional(part):
                 raise
@@ -187,8 +198,8 @@ def dispositions_of(kind: ContentType | None, *, files: bool = False) -> tuple[s
     return (*_SHOWN, "attachment") if kind is not None and (kind.essence in _NAMED or (files and is_file(kind))) else _SHOWN
 
 
-def _shown(part: Entity, depth: int, files: bool) -> Content:
-    content = _read(part, depth + 1, files)
+def _shown(part: Entity, depth: int, files: bool, room: Room) -> Content:
+    content = _read(part, depth + 1, files, room)
     if _disposition(part)[0] not in dispositions_of(part.content_type, files=files):
         raise Refusal("type-unsupported", "a part has a Content-Disposition that is not carried; render and inline are")
     return content
@@ -200,7 +211,7 @@ def is_text(entity: Entity, *, files: bool) -> bool:
 
 
 def _is_shown(kind: ContentType) -> bool:
-    return kind.essence == "text/plain" or kind.essence in _READERS
+    return kind.essence in ("text/plain", "text/html") or kind.essence in _READERS
 
 
 def _is_attached(entity: Entity) -> bool:
@@ -225,10 +236,10 @@ def _disposition(entity: Entity) -> tuple[str, str]:
 
 
 # -- one kind each ------------------------------------------------------------------------------------------------------
-def _html(entity: Entity) -> Content:
+def _html(entity: Entity, room: Room) -> Content:
     from .html import clean
 
-    safe = clean(entity.text())
+    safe = clean(entity.text(), room)
     return Content(safe.text, _language(entity), safe.xhtml)
 
 
@@ -293,7 +304,6 @@ def _location(entity: Entity) -> Content:
 
 
 _READERS: dict[str, Callable[[Entity], Content]] = {
-    "text/html": _html,
     "message/external-body": _external_body,
     "text/uri-list": _uri_list,
     FILE_TRANSFER: _file_transfer,

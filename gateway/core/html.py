@@ -10,7 +10,7 @@ from html import escape
 from xml.etree.ElementTree import Element
 
 from .links import safe_url
-from .markup import KNOWN_ATTRIBUTES, Start, Text, tokens
+from .markup import KNOWN_ATTRIBUTES, Room, Start, Text, tokens
 from .text import lf, one_line, xml_text
 
 MOST_DEPTH = 24
@@ -54,7 +54,11 @@ _STYLE_VALUE = re.compile(r"rgba?\([0-9 ,.%]{1,32}\)|[A-Za-z0-9#%.,' \-]{1,64}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+\-]{1,64}/[A-Za-z0-9!#$&^_.+\-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,5}%?")
 _BLANKS = re.compile(r"[\t\n\f ]+")
-_MOST_ALT, _MOST_INDENT = 256, 4
+_MOST_ALT, _MOST_INDENT, _MOST_STYLE = 256, 4, 1024
+_MOST_LINES = 1024
+"""Lines of preformatted text that are written one by one."""
+MOST_XHTML, MOST_XHTML_ELEMENTS = 65_536, 1024
+"""Of XHTML-IM from XMPP, in characters; one that has more is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,14 @@ class SafeHtml:
     text: str
 
 
-def clean(html: str) -> SafeHtml:
-    """Make any text/html safe to show.
+def clean(html: str, room: Room | None = None) -> SafeHtml:
+    """Make any text/html safe to show. room: what is left of it for the message that this belongs to; behind that markup is text.
 
     >>> clean("<p>See <b>this</b> <a href='javascript:y'>link</a><script>z</script>")
     SafeHtml(xhtml='<p>See <strong>this</strong> <a>link</a></p>', text='See this link')
     """
     writer = _Writer()
-    for token in tokens(html):
+    for token in tokens(html, room or Room()):
         if isinstance(token, Text):
             writer.text(xml_text(token.text.replace("\f", " ")))
         elif isinstance(token, Start):
@@ -86,13 +90,15 @@ def clean(html: str) -> SafeHtml:
     return writer.finished()
 
 
-def clean_xhtml(body: Element) -> str:
-    """The content of the body of XHTML-IM that came from XMPP, as `SafeHtml.xhtml` has it. What is not XHTML is unwrapped.
+def clean_xhtml(body: Element) -> SafeHtml:
+    """The content of the body of XHTML-IM that came from XMPP. What is not XHTML is unwrapped. Over a bound it is text alone.
 
     >>> from xml.etree.ElementTree import fromstring
-    >>> clean_xhtml(fromstring("<body xmlns='http://www.w3.org/1999/xhtml'><b>a</b><x xmlns='urn:x'>b</x></body>"))
+    >>> clean_xhtml(fromstring("<body xmlns='http://www.w3.org/1999/xhtml'><b>a</b><x xmlns='urn:x'>b</x></body>")).xhtml
     '<strong>a</strong>b'
     """
+    if _is_over(body):
+        return SafeHtml("", lf("".join(body.itertext())).strip())
     pieces = []
     waiting: list[Element | str] = [body]
     while waiting:
@@ -109,7 +115,16 @@ def clean_xhtml(body: Element) -> str:
             waiting.append(f"</{name}>")
         waiting += reversed(part)
         pieces += [f"<{name}{_written(known)}>" if is_known else "", escape(part.text or "", quote=False)]
-    return clean("".join(pieces)).xhtml
+    return clean("".join(pieces))
+
+
+def _is_over(body: Element) -> bool:
+    size = 0
+    for number, each in enumerate(body.iter()):
+        size += len(each.text or "") + len(each.tail or "") + sum(map(len, each.attrib.values()))
+        if number > MOST_XHTML_ELEMENTS or size > MOST_XHTML:
+            return True
+    return False
 
 
 def escaped(text: str) -> str:
@@ -187,7 +202,7 @@ class _Writer:
         self._in_line = self._break_due = False
         self._pre, self._pre_begins = 0, False
         self._first_image = ""
-        self._elements = 0
+        self._elements, self._lines = 0, _MOST_LINES
 
     def text(self, text: str) -> None:
         if self._pre:
@@ -199,11 +214,12 @@ class _Writer:
     def _preformatted(self, text: str) -> None:
         if self._pre_begins:
             text, self._pre_begins = text.removeprefix("\n"), False
-        for number, line in enumerate(text.split("\n")):
+        for number, line in enumerate(text.split("\n", max(self._lines, 0))):
             if number:
                 self._line_break()
+                self._lines -= 1
             if line:
-                self._inline(escape(line, quote=False).replace("  ", "\N{NO-BREAK SPACE} "))
+                self._inline(escaped(line).replace("  ", "\N{NO-BREAK SPACE} "))
                 self._plain.write_exactly(line)
 
     def _inline(self, xhtml: str, is_seen: bool = True) -> None:
@@ -368,7 +384,7 @@ def _safe_value(key: str, value: str) -> str:
 def _safe_style(style: str) -> str:
     """The declarations that XEP-0071 recommends; of their values those that can name nothing to load."""
     kept = []
-    for declaration in style.split(";"):
+    for declaration in style.split(";") if len(style) <= _MOST_STYLE else ():
         name, _, value = declaration.partition(":")
         name, value = name.strip().lower(), value.strip()
         if name in _STYLE_PROPERTIES and _STYLE_VALUE.fullmatch(value):

@@ -16,7 +16,7 @@ from gateway.core.canonical import (
     notification_message,
     text_entity,
 )
-from gateway.core.content import Content, content_of
+from gateway.core.content import Content, known_content
 from gateway.core.cpim import CPIM_TYPE, CpimMessage
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
@@ -116,7 +116,7 @@ def _forms(feature: str, envelope: Envelope, message: CpimMessage, rule: RouteRu
 
 def _content(entity: Entity) -> Content:
     try:
-        return content_of(entity)
+        return known_content(entity)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from gateway.core.address import SipAddress
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE, entity_message, text_message, typing_message, typing_of
-from gateway.core.content import content_of, dispositions_of, is_text
+from gateway.core.content import dispositions_of, is_text, known_content
 from gateway.core.cpim import CPIM_TYPE, IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Conversation, Envelope, RequestOrigin
@@ -174,10 +174,10 @@ def body_of(request: Request) -> Entity:
 def _is_empty(entity: Entity, files: bool) -> bool:
     """Whether it has nothing for the other side."""
     try:
-        # Nearly every message is text, and what else content_of tells of it is asked for later.
+        # Nearly every message is text, and what else known_content tells of it is asked for later.
         if is_text(entity, files=files):
             return not entity.text()
-        shown = content_of(entity, files=files)
+        shown = known_content(entity, files=files)
         return not shown.body and not shown.files
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None

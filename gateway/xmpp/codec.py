@@ -23,7 +23,7 @@ from gateway.core.canonical import (
     written_at,
 )
 from gateway.core.composing import compose_composing
-from gateway.core.content import Content, content_of, is_text
+from gateway.core.content import Content, is_text, known_content
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import format_rfc3339, parse_rfc3339
 from gateway.core.domain import unicode_domain
@@ -44,7 +44,7 @@ from gateway.core.uri import Uri, sip_uri
 from . import stanza as xml
 from .addresses import addresses
 from .parser import Oversized
-from .rich import elements_of, links_of, markup_of
+from .rich import elements_of, links_of, markup_of, require_no_link
 from .slots import Upload
 from .stream import MOST_STANZA_OCTETS
 
@@ -255,7 +255,14 @@ class XmppCodec:
         subjects = [(text, each.get(xml.XML_LANG, "")) for each in found.get("subject", ()) if (text := one_line(_text(each)))]
         has_more = len(stanza) > sum(map(len, found.values()))
         links = links_of(stanza) if has_more and self._reads_links else ()
+        html = ""
+        if has_more and (not bodies or self._takes_html(parties)) and (rich := markup_of(stanza)):
+            # Markup without a body (XEP-0071 section 8 has both) is read for its text.
+            bodies = bodies or ([(rich.text, "")] if rich.text else [])
+            html = rich.xhtml if self._takes_html(parties) else ""
         if not bodies and not subjects and not links:
+            if has_more:
+                require_no_link(stanza)
             return self._typing(stanza, parties, peer, trace_id, now)
         chosen = _preferred(subjects, default)
         body, language = _preferred(bodies, default)
@@ -263,7 +270,7 @@ class XmppCodec:
             # SIP cannot take back what was said; as people write it by hand.
             body = f"* {body}"
         thread = found["thread"][0] if "thread" in found else None
-        told = Content(body, _tag(language or default), self._markup(stanza, parties) if has_more else "", links)
+        told = Content(body, _tag(language or default), html, links)
         # The chosen one first: SIP has room for one (IMSG-09).
         ordered = tuple([(subject, _tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)])
         message = _composed(parties, told, self._sent_at(stanza, now), ordered)
@@ -338,11 +345,10 @@ class XmppCodec:
         found = [(tag, each) for tag in _NEWS for each in stanza.findall(tag)[:_MOST_NEWS]]
         return tuple([Notice((name, *ends), _NEWS[tag]) for tag, each in found if (name := each.get("id"))])
 
-    def _markup(self, stanza: Element, parties: Parties) -> str:
-        """The XHTML-IM, where the route of the recipient has html (IMSG-19)."""
+    def _takes_html(self, parties: Parties) -> bool:
+        """Whether XHTML-IM goes on as markup: the route of the recipient has html (IMSG-19)."""
         home = parties.recipient
-        is_wanted = self._reads_html and isinstance(home, SipAddress) and self._settings.route(home.domain).html
-        return markup_of(stanza) if is_wanted else ""
+        return self._reads_html and isinstance(home, SipAddress) and self._settings.route(home.domain).html
 
     def _name(self, stanza: Element) -> str:
         """What the author calls himself in a `<nick/>` beside the body (IMSG-14)."""
@@ -407,7 +413,7 @@ def _lane(ends: _Ends, envelope: Envelope) -> str:
 
 def _shown(entity: Entity, *, files: bool) -> Content:
     try:
-        return content_of(entity, files=files)
+        return known_content(entity, files=files)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from gateway.core.content import MOST_LINKS, Content, Link
+from gateway.core.errors import Refusal
 from gateway.core.links import WEB, safe_url
 from gateway.core.text import one_line, xml_text
 
 from . import stanza as xml
+
+if TYPE_CHECKING:
+    from gateway.core.html import SafeHtml
 
 XHTML_IM = "http://jabber.org/protocol/xhtml-im"
 XHTML = "http://www.w3.org/1999/xhtml"
@@ -45,11 +50,17 @@ def links_of(stanza: Element) -> tuple[Link, ...]:
     return tuple(found.values())
 
 
-def markup_of(stanza: Element) -> str:
-    """The XHTML-IM of a `<message/>`, safe to show and in the form of `Content.html`; empty for none."""
+def require_no_link(stanza: Element) -> None:
+    """Refuses a `<message/>` that was sent for its out-of-band data alone, where that is not carried: a person would not learn of it."""
+    if any((each.findtext(f"{{{OOB}}}url") or "").strip() for each in stanza.iterfind(f"{{{OOB}}}x")):
+        raise Refusal("type-unsupported", "The URL is one that is not carried, and there is no text beside it")
+
+
+def markup_of(stanza: Element) -> SafeHtml | None:
+    """The XHTML-IM of a `<message/>`, safe to show; None for none."""
     body = stanza.find(f"{{{XHTML_IM}}}html/{{{XHTML}}}body")
     if body is None:
-        return ""
+        return None
     from gateway.core.html import clean_xhtml
 
     return clean_xhtml(body)

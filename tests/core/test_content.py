@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.content import MOST_LINKS, Content, Link, content_of
+from gateway.core import markup
+from gateway.core.content import MOST_LINKS, Content, Link, content_of, known_content
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
+from gateway.core.markup import MOST_READ
 from gateway.core.mime import Entity
 from gateway.core.text import crlf
 from tests.cost import LINEAR, growth
@@ -283,3 +285,36 @@ def test_whatever_comes_only_what_is_announced_is_raised(octets: bytes, changes:
         shown = content_of(Entity.parse(octets))
         assert all(link.url.startswith(("http://", "https://")) and link.url.isprintable() for link in shown.links)
         assert "\r" not in shown.text
+
+
+def tags_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where in their markup the tags begin that are read from now on."""
+    read, read_tag = [], markup._tag
+
+    def counted(text: str, begin: int, room: markup.Room) -> tuple[markup.Start | markup.End | None, int]:
+        read.append(begin)
+        return read_tag(text, begin, room)
+
+    monkeypatch.setattr(markup, "_tag", counted)
+    return read
+
+
+@pytest.mark.requirement("REL-28", "SEC-34")
+@pytest.mark.parametrize("subtype", ["mixed", "alternative"])
+def test_the_markup_of_all_parts_has_one_bound(subtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = tags_read(monkeypatch)
+    part = "Content-Type: text/html\r\n\r\n<ol>" + "<li>word" * 200
+    shown = content_of(multipart(subtype, *[part] * 31))
+    assert len(read) == MOST_READ
+    assert shown.text.count("word") == shown.html.count("word") == (31 * 200 if subtype == "mixed" else 200)
+
+
+@pytest.mark.requirement("REL-28")
+def test_what_was_read_last_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = tags_read(monkeypatch)
+    rich = [entity("text/html", f"<p>{number}") for number in range(20)]
+    for each in rich:
+        assert known_content(each) == known_content(Entity.parse(each.raw)) == content_of(each)
+    assert len(read) == 2 * len(rich)
+    known_content(rich[0])
+    assert len(read) == 2 * len(rich) + 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.html import MOST_DEPTH, clean, clean_xhtml, escaped
+from gateway.core.html import MOST_DEPTH, MOST_XHTML, MOST_XHTML_ELEMENTS, SafeHtml, clean, clean_xhtml, escaped
 from tests.cost import LINEAR, growth, seconds
 
 SAFE = {
@@ -165,12 +165,12 @@ def test_whatever_comes_is_xml_of_the_safe_list(html: str) -> None:
 @settings(deadline=None)
 def test_what_an_xmpp_client_sends_is_kept(html: str) -> None:
     xhtml = clean(html).xhtml
-    assert clean_xhtml(body(xhtml)) == xhtml
+    assert clean_xhtml(body(xhtml)).xhtml == xhtml
 
 
 def test_what_an_xmpp_client_may_not_send_is_left_out() -> None:
     sent = "<h1>a</h1><p onclick='x' style='x:y'>&lt;b></p>c<a href='javascript:x' href2='y'>d</a><x xmlns='urn:x'><strong/>e</x>f<br/>g"
-    assert clean_xhtml(body(sent)) == "a<p>&lt;b&gt;</p>c<a>d</a>ef<br/>g"
+    assert clean_xhtml(body(sent)).xhtml == "a<p>&lt;b&gt;</p>c<a>d</a>ef<br/>g"
 
 
 @given(MARKUP)
@@ -227,3 +227,19 @@ def test_cost_is_linear(piece: str) -> None:
     assert taken < 0.5
     if taken > 0.002:
         assert growth(clean, piece * (16_384 // len(piece)), long) < LINEAR
+
+
+@pytest.mark.requirement("REL-28", "IMSG-18")
+@pytest.mark.parametrize("many", ["<b/>" * MOST_XHTML_ELEMENTS, "x" * MOST_XHTML, f"<p style='{'x' * MOST_XHTML}'/>"])
+def test_xhtml_im_over_a_bound_is_text(many: str) -> None:
+    text = "".join(body(many).itertext())
+    assert clean_xhtml(body(f"{many}<i>y</i>&lt;")) == SafeHtml("", f"{text}y<")
+    assert clean_xhtml(body(f"{many[:1000]}<i>y</i>" if many.startswith("x") else "<i>y</i>")).xhtml.endswith("<em>y</em>")
+
+
+@pytest.mark.requirement("REL-28")
+def test_all_lines_of_a_long_preformatted_text_are_kept() -> None:
+    safe = clean("<pre>" + "<a>\n" * 2 + "a\n" * 20_000 + "b  &lt;</pre>")
+    assert safe.text == "a\n" * 20_000 + "b  <"
+    assert "".join("\n" if each.tag.endswith("}br") else "" for each in body(safe.xhtml).iter()).count("\n") == 20_001
+    assert safe.xhtml.count("a<br/>") == 20_000

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import html as lxml_html
 
-from gateway.core.markup import End, Start, Text, tokens
+from gateway.core.markup import MOST_READ, End, Room, Start, Text, tokens
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ from gateway.core.markup import End, Start, Text, tokens
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
 def test_what_stands_in_markup(markup: str, found: list[object]) -> None:
-    assert list(tokens(markup)) == found
+    assert list(tokens(markup, Room())) == found
 
 
 @pytest.mark.parametrize("rest", ["<b", "<b x='", "<!-- b", "</b", "<!b", "<style>b"])
 def test_what_nothing_ends_is_left_out(rest: str) -> None:
-    assert [token for token in tokens(f"a{rest}") if isinstance(token, Text)] == [Text("a")]
+    assert [token for token in tokens(f"a{rest}", Room()) if isinstance(token, Text)] == [Text("a")]
 
 
 WORDS = st.text("abc ;.'\"=&<>é", max_size=12)
@@ -49,5 +49,40 @@ def test_another_reader_finds_the_same(parts: list[tuple[str, str, str]]) -> Non
 
     markup = "".join(f'<{name} type="{written(value)}">{written(text)}</{name}>' for name, value, text in parts)
     tree = lxml_html.fragment_fromstring(markup, create_parent=True)
-    assert "".join(token.text for token in tokens(markup) if isinstance(token, Text)) == tree.text_content()
-    assert [token.attributes["type"] for token in tokens(markup) if isinstance(token, Start)] == [node.get("type") for node in tree]
+    assert "".join(token.text for token in tokens(markup, Room()) if isinstance(token, Text)) == tree.text_content()
+    assert [token.attributes["type"] for token in tokens(markup, Room()) if isinstance(token, Start)] == [node.get("type") for node in tree]
+
+
+@pytest.mark.requirement("REL-28", "SEC-34")
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        ("<b>a</b>c<p>d</p>e", "ac d e"),
+        ("1 < 2<a title='x", "1 < 2"),
+        ("a<!-- b --><SCRIPT x>c<b></script>d<style>e", "a  d "),
+        ("<br>&lt;b&gt;<BR/>&amp;", " <b> &"),
+        ("a<scripts>b</ p><a<b>c<div<!-- -->d<!-->e", "a b  c  d e"),
+    ],
+)
+def test_behind_the_bound_the_tags_are_taken_out(rest: str, text: str) -> None:
+    room = Room(3)
+    found = list(tokens(f"<p style=x>0<i>{rest}", room))
+    assert found == [Start("p", {"style": "x"}), Text("0"), Start("i", {}), *found[3:]]
+    assert "".join(each.text for each in found[3:] if isinstance(each, Text)) == text
+    assert all(isinstance(each, Text) for each in found[3:])
+
+
+@pytest.mark.requirement("REL-28")
+@pytest.mark.parametrize("piece", ["<p>a", "<p a=b>a", "<p" + " a" * 60 + ">a", "<!-->a", "</b>a"])
+def test_what_is_read_of_a_message_is_bounded(piece: str) -> None:
+    room, times = Room(), 65_536 // len(piece)
+    found = [*tokens(piece * times, room), *tokens(piece * times, room)]
+    assert room.left == 0
+    assert len(found) <= 2 * MOST_READ + 2
+    assert "".join(each.text for each in found if isinstance(each, Text)).count("a") == 2 * times
+
+
+def test_a_tag_without_room_for_its_attributes_ends_at_a_bracket() -> None:
+    assert list(tokens("<p style=x type=y>a", Room(2))) == [Start("p", {"style": "x"}), Text("a")]
+    assert list(tokens("<p style=x type=y<b>a", Room(2))) == [Start("p", {"style": "x"}), Text("a")]
+    assert list(tokens("<p style=x type=y", Room(2))) == [Start("p", {"style": "x"})]

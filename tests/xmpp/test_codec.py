@@ -126,7 +126,45 @@ def test_other_children_change_nothing(child: str) -> None:
     plain = read_text("<body>mine</body>")
     for content in (f"{child}<body>mine</body>", f"<body>mine</body>{child}"):
         assert read_text(content) == plain
-    assert read(child) is None
+    if "xhtml-im" not in child:
+        assert read(child) is None
+
+
+XHTML_ALONE = (
+    "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>"
+    "<p>rich &lt;<b>text</b></p>{}</body></html>"
+)
+
+
+@pytest.mark.requirement("XEP-10", "IMSG-19")
+@pytest.mark.parametrize("body", ["", "<body/>"])
+def test_markup_without_a_body_is_read_for_its_text(body: str) -> None:
+    assert read_text(XHTML_ALONE.format("") + body) == read_text("<body>rich &lt;text</body>")
+    assert read_text(XHTML_ALONE.format("<b/>" * 2000) + body) == read_text("<body>rich &lt;text</body>")
+    ends = "from='mira@xmpp.example' to='tomas@sip.example'"
+    stanza = fromstring(f"<message xmlns='{xml.COMPONENT}' {ends}>{XHTML_ALONE.format('')}</message>")
+    found = codec(routes=(RouteRule("sip.example", html=True),)).read(stanza, Parties(MIRA, TOMAS), "xmpp:sip.example", "t1", NOW)
+    assert found is not None
+    assert found.message.entity.content_type.essence == "multipart/alternative"
+    assert b"<p>rich &lt;<strong>text</strong></p>" in found.message.raw
+
+
+@pytest.mark.requirement("XEP-12", "IMSG-07")
+@pytest.mark.parametrize("url", ["data:text/plain,x", "https://x.example/a\tb", "file:///x"])
+def test_a_link_alone_that_is_not_carried_is_refused(url: str) -> None:
+    link = f"<x xmlns='jabber:x:oob'><url>{url}</url></x>"
+    with pytest.raises(Refusal) as caught:
+        read(link)
+    assert caught.value.key == "type-unsupported"
+    assert parsed_error(caught.value) == "not-acceptable"
+    assert read_text(f"{link}<body>x</body>") == read_text("<body>x</body>")
+    assert read("<x xmlns='jabber:x:oob'/>") is read("<x xmlns='jabber:x:oob'><url> </url></x>") is None
+
+
+def parsed_error(refusal: Refusal) -> str:
+    error = fromstring(CODEC.refusal(StanzaOrigin("m1", "chat", "mira@xmpp.example", "tomas@sip.example"), refusal)).find("{*}error")
+    assert error is not None
+    return xml.split_name(error[0].tag)[1]
 
 
 @pytest.mark.requirement("IMSG-07")

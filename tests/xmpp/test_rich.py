@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from gateway.core.content import Content, Link
+from gateway.core.html import SafeHtml
 from gateway.xmpp.rich import MOST_XHTML, elements_of, links_of, markup_of
 
 URL = "https://x.example/a?b=1&c=2"
@@ -59,5 +60,6 @@ def test_out_of_band_data_is_read() -> None:
 @pytest.mark.requirement("XEP-10")
 def test_xhtml_im_is_read() -> None:
     body = "<body xmlns='http://www.w3.org/1999/xhtml'><p onclick='x'>a<b>c</b></p></body>"
-    assert markup_of(message(f"<html xmlns='http://jabber.org/protocol/xhtml-im'>{body}</html>")) == "<p>a<strong>c</strong></p>"
-    assert markup_of(message(body)) == ""
+    found = markup_of(message(f"<html xmlns='http://jabber.org/protocol/xhtml-im'>{body}</html>"))
+    assert found == SafeHtml("<p>a<strong>c</strong></p>", "ac")
+    assert markup_of(message(body)) is None

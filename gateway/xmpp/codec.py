@@ -261,7 +261,7 @@ class XmppCodec:
             bodies = bodies or ([(rich.text, "")] if rich.text else [])
             html = rich.xhtml if self._takes_html(parties) else ""
         if not bodies and not subjects and not links:
-            if has_more:
+            if has_more and self._reads_links:
                 require_no_link(stanza)
             return self._typing(stanza, parties, peer, trace_id, now)
         chosen = _preferred(subjects, default)

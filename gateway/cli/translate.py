@@ -200,7 +200,7 @@ def _from_request(parts: Translation, request: Request, peer: str, now: float) -
     if isinstance(read, tuple):
         if not read:
             raise _Nothing("nothing is sent: it tells of no message that could have gone through here (FRAG-42, IMDN-23)")
-        return _from_notices(parts, [(name, addressee, author, news) for (name, addressee, author), news in read], now)
+        return _from_notices(parts, [(name, addressee, author, news) for (name, addressee, author), news, _ in read], now)
     # The bridge says a name in the first message to somebody (IMSG-14), and knows which that is.
     return replace(read, sender_name="") if read else None
 
@@ -245,7 +245,7 @@ def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
     parties = parts.guard.from_xmpp(recipient.domain, sender, recipient)
     read = parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
     notices = parts.to_xmpp.read_notices(stanza, parties)
-    return read or _from_notices(parts, [(name, addressee, author, news) for (name, author, addressee), news in notices], now)
+    return read or _from_notices(parts, [(name, addressee, author, news) for (name, author, addressee), news, _ in notices], now)
 
 
 def _from_error(parts: Translation, stanza: Element, about: Jid, author: Jid, now: float) -> Envelope | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from xml.etree.ElementTree import Element
 
+from .canonical import FAILURE_TYPE
 from .cpim import CPIM_TYPE, CpimMessage
 from .document import child, child_text, parse_document
 from .errors import Refusal, SyntaxFault
@@ -219,7 +220,8 @@ def _is_attached(entity: Entity) -> bool:
 
 
 def _is_optional(part: Entity) -> bool:
-    return _disposition(part)[1] == "optional"
+    """A message/sipfrag is, whatever it says: it tells of another message, and what stands beside it is there to be read (FRAG-40)."""
+    return part.content_type.essence == FAILURE_TYPE or _disposition(part)[1] == "optional"
 
 
 def _disposition(entity: Entity) -> tuple[str, str]:

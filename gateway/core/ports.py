@@ -79,10 +79,14 @@ and author, and a message has two names: "imdn Message-ID" where it asks for not
 
 
 class Notice(NamedTuple):
-    """News of a message that was delivered before: a disposition, or how it failed after all (FAILED, with a status)."""
+    """News of a message that was delivered before: a disposition, or how it failed after all (FAILED, with a status).
+
+    is_report: it may stand in a message that says something else to a person; so where nothing is known of what it is about, that is told.
+    """
 
     trace: Trace
     news: Disposition | Outcome
+    is_report: bool = False
 
 
 class Sink(Protocol):
@@ -96,7 +100,8 @@ class Sink(Protocol):
 
     def told(self, notices: Sequence[Notice], answered: Answered | None = None) -> None:
         """News of messages that were delivered before: their senders are told what they asked for and have not been told, each in a kept
-        message of its own; what is about no known message is dropped. answered: as in `offer`, for the request that brought them."""
+        message of its own; what is about no known message is dropped. answered: as in `offer`, for the request that brought them;
+        with the Refusal "report-unknown" when it was a report and about no known message."""
 
     def link_up(self, gate: str) -> None:
         """A gate that was not ready may be so now."""

@@ -103,8 +103,10 @@ class Reports:
         (notice, done), facts = self._pending[key][0], Facts.load(text) if text else None
         if facts is None:
             (log.info if isinstance(notice.news, Outcome) else log.debug)("news of no known message", news=notice.news.status)
-        is_stale = facts is None or (notice.news is Disposition.DISPLAYED and self._is_stale(facts))
-        message = None if facts is None or is_stale else self._intake.report(facts, notice.news, key)
+            self._done(key, Refusal("report-unknown") if notice.is_report else None)
+            return
+        is_stale = notice.news is Disposition.DISPLAYED and self._is_stale(facts)
+        message = None if is_stale else self._intake.report(facts, notice.news, key)
         if message is None:
             self._done(key, None)
             return

@@ -13,7 +13,7 @@ import structlog
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
-from gateway.core.ports import Delivery, Parcel, Policy, Sink
+from gateway.core.ports import Delivery, Parcel, Peer, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.tokens import fresh_token
@@ -205,17 +205,20 @@ class SipAdapter:
     # -- requests that come --------------------------------------------------------------------------------------------
     def _arrived(self, transaction: ServerTransaction) -> None:
         """A new request: refuse it, answer it, or offer it."""
+        self._safely(transaction, self._take)
+        self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
+
+    def _safely(self, transaction: ServerTransaction, take: Callable[[ServerTransaction], None]) -> None:
         try:
-            self._decide(transaction)
+            self._decide(transaction, take)
         except Exception:
             # A defect of ours: its sender is told, and no transaction is left hanging.
             log.exception("cannot take a request", side="sip", call_id=transaction.request.call_id, peer=str(transaction.flow))
-            self._endpoint.answer(transaction, _BROKEN, transaction.arrived, remember=True)
-        self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
+            self._endpoint.answer(transaction, _BROKEN, self._loop.time(), remember=True)
 
-    def _decide(self, transaction: ServerTransaction) -> None:
+    def _decide(self, transaction: ServerTransaction, take: Callable[[ServerTransaction], None]) -> None:
         try:
-            self._take(transaction)
+            take(transaction)
         except Refusal as refusal:
             if refusal.key == "loop":
                 self._disown(transaction.request)
@@ -242,7 +245,12 @@ class SipAdapter:
             return
         if self._draining or self._endpoint.is_crowded:
             raise Refusal("shutting-down" if self._draining else "overloaded")
-        read = uas.message(request, peer, fresh_token(), time.time(), flow.local)
+        self._offer(peer, key, transaction)
+
+    def _offer(self, peer: Peer, key: int, transaction: ServerTransaction, *, unknown: bool = False) -> None:
+        """Hand on what a MESSAGE brings. key: of the message. unknown: as for `Uas.message`. Raises Refusal."""
+        request, uas = transaction.request, self._uas
+        read = uas.message(request, peer, fresh_token(), time.time(), transaction.flow.local, unknown=unknown)
         if read is None:
             self._accept(transaction, remember=True)
             return
@@ -258,7 +266,7 @@ class SipAdapter:
                 answered = partial(self._answered, transaction, key, remember=read.volatile)
                 self._sink.offer(read, answered, (transaction.key, key))
             else:
-                self._sink.told(read, partial(self._answered, transaction, key, remember=True))
+                self._sink.told(read, partial(self._told, transaction, peer, key))
         except Exception:
             self._offered.discard(key)
             raise
@@ -275,10 +283,21 @@ class SipAdapter:
             raise Refusal("merged")
         return age is not None
 
+    def _told(self, transaction: ServerTransaction, peer: Peer, message_key: int, refusal: Refusal | None) -> None:
+        """The Sink has decided on news: a report of what it does not know is a message like any other, with the text beside the report."""
+        if refusal is None or refusal.key != "report-unknown" or self._is_late(transaction):
+            self._answered(transaction, message_key, refusal, remember=True)
+            return
+        self._offered.discard(message_key)
+        self._safely(transaction, partial(self._offer, peer, message_key, unknown=True))
+
+    def _is_late(self, transaction: ServerTransaction) -> bool:
+        return self._loop.time() - transaction.arrived > self._timers.timeout
+
     def _answered(self, transaction: ServerTransaction, message_key: int, refusal: Refusal | None, *, remember: bool = False) -> None:
         """The Sink has decided."""
         self._offered.discard(message_key)
-        if self._loop.time() - transaction.arrived > self._timers.timeout:
+        if self._is_late(transaction):
             # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
             self._endpoint.forget(transaction)
         elif refusal is None:

@@ -2,8 +2,12 @@
 
 A fragment is not signed. What it says is taken as the word of the peer that sent it, about a request that went to a domain for which that
 peer speaks, and about nothing else: To, Call-ID and CSeq have to name a request of ours, and whom it is sent to has to be who had written
-that (FRAG-42). So neither a captured report nor a made-up one tells anything of another message, to anybody else, or twice (FRAG-31). Who
-wrote it is never the author of anything (FRAG-32), and no place in it is ever sent to (FRAG-33).
+that (FRAG-42). So neither a captured report nor a made-up one tells anything of another message, to anybody else, or twice (FRAG-31). Its
+sender has to be the recipient himself, or a gateway: a URI without a user, or with one who is nobody of a served domain and does not hide
+who he is. Another user is not believed, and a gateway is the author of nothing (FRAG-32). No place in it is ever sent to (FRAG-33).
+
+What is believed and about a known request is that news and nothing else. What is not, or tells of no failure (FRAG-45), is an ordinary
+MESSAGE, whose text is there to be read and whose fragment is left out; with nothing beside the fragment it is accepted and dropped.
 """
 
 from __future__ import annotations

@@ -135,6 +135,11 @@ def report_in(request: Request) -> Report | None:
     return find_report(body_of(request))
 
 
+def is_bare_fragment(request: Request) -> bool:
+    """Whether a MESSAGE is a fragment, with nothing beside it."""
+    return request.content_type is not None and request.content_type.essence == FAILURE_TYPE
+
+
 def _canonical(request: Request, parties: Parties, display: str, now: float, files: bool) -> CpimMessage:
     """The message/cpim that a MESSAGE brings, or one around its body. display: the name of the sender."""
     content_type = request.content_type

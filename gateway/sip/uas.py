@@ -26,7 +26,7 @@ from .endpoint import Answer
 from .failures import Report
 from .identity import hidden, is_from_another, named, senders, unnamed, wants_privacy
 from .message import METHODS, Request
-from .reading import is_dated, read_message, read_news, report_in
+from .reading import is_bare_fragment, is_dated, read_message, read_news, report_in
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
@@ -115,10 +115,12 @@ class Uas:
             200, "OK", (("Allow", ALLOW), ("Accept", accept), ("Accept-Encoding", codings), ("Accept-Language", "*"), ("Supported", ""))
         )
 
-    def message(self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "") -> Envelope | tuple[Notice, ...] | None:
+    def message(
+        self, request: Request, peer: Peer, trace_id: str, now: float, local: str = "", *, unknown: bool = False
+    ) -> Envelope | tuple[Notice, ...] | None:
         """A MESSAGE that may be kept, as an envelope, or what it says of other messages; None for one without content. Raises Refusal.
 
-        now: POSIX seconds. local: as for `options`.
+        now: POSIX seconds. local: as for `options`. unknown: what it reports of is not known, so it is what it is beside the report.
         """
         self._scheme(request)
         target = request.to.uri if self._is_ours(request.request_uri, local) else request.request_uri
@@ -126,7 +128,9 @@ class Uas:
         report = report_in(request) if not codings else None
         if report is not None:
             self._acceptable(request)
-            return self._news(report, peer, target)
+            notices = () if unknown else self._news(request, report, peer, target)
+            if notices or is_bare_fragment(request):
+                return notices
         parties = self._parties(request, peer, target)
         self._acceptable(request)
         if codings:
@@ -152,11 +156,11 @@ class Uas:
         read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
         return hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
 
-    def _news(self, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
+    def _news(self, request: Request, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
         """What a report says, to whom it is sent, of a request that went to where its peer speaks for (FRAG-42, FRAG-45).
 
-        Whoever wrote it need not be served here: he becomes nobody's author. What cannot be about anything is accepted all the same, for
-        its sender learns nothing about who exists (SEC-40).
+        Its sender is believed if he is whom the request went to, or is no user of a served domain: a gateway or a server that has a name.
+        Another user's is no report (FRAG-31, FRAG-32). Nothing for what cannot be about anything, which tells nothing of who exists.
         """
         if report.outcome.status < 300:
             return ()
@@ -164,8 +168,27 @@ class Uas:
             whom, (author, _) = self._tables.numbers.address(report.to).normal, self._policy.reaches(target)
         except (Refusal, SyntaxFault):
             return ()
-        is_heard = peer.domains is None or whom.domain in peer.domains
-        return (Notice((report.name, str(whom), str(author)), report.outcome),) if is_heard else ()
+        is_heard = (peer.domains is None or whom.domain in peer.domains) and self._is_believed(request, str(whom), peer, target)
+        return (Notice((report.name, str(whom), str(author)), report.outcome, is_report=True),) if is_heard else ()
+
+    def _is_believed(self, request: Request, whom: str, peer: Peer, target: Uri) -> bool:
+        """Whether the sender may say what became of a request to `whom`. Who hides who he is may not, unless he is asserted to be that."""
+        uris = senders(request, self._tables.numbers)
+        if whom in [named(uri, self._tables.numbers) for uri in uris]:
+            return True
+        return not wants_privacy(request) and not any(self._is_user(uri, peer, target) for uri in uris)
+
+    def _is_user(self, uri: Uri, peer: Peer, target: Uri) -> bool:
+        """Whether a sender is somebody of a served domain, or cannot be told from one."""
+        try:
+            if not self._tables.numbers.address(uri).user:
+                return False
+            self._policy.from_sip(peer, uri, target)
+        except SyntaxFault:
+            return True
+        except Refusal as refusal:
+            return refusal.key != "sender-not-served"
+        return True
 
     def _acceptable(self, request: Request) -> None:
         """What any MESSAGE has to be. Raises Refusal."""

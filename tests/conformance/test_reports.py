@@ -186,11 +186,17 @@ def fragment(request: Received, status: str = "404 Not Found", extra: str = "", 
     return ("\r\n".join(lines) + f"\r\n{extra}").encode()
 
 
+OPTIONAL = b"Content-Disposition: notification; handling=optional\r\n"
+
+
 def in_mixed(said: bytes) -> tuple[bytes, str]:
     """(body, Content-Type) of text and fragment."""
     body = (
         b"--b1\r\nContent-Type: text/plain\r\n\r\nIt could not be delivered.\r\n--b1\r\nContent-Type: message/sipfrag\r\n"
-        b"Content-Disposition: notification; handling=optional\r\n\r\n" + said + b"\r\n--b1--\r\n"
+        + OPTIONAL
+        + b"\r\n"
+        + said
+        + b"\r\n--b1--\r\n"
     )
     return body, "multipart/mixed;boundary=b1"
 
@@ -271,7 +277,7 @@ def test_a_report_counts_once(it: Bridge) -> None:
             assert await one.reports(body, content_type) == 202
             assert b"type='error'" in (await one.next_error()).replace(b'"', b"'")
             assert await one.reports(body, content_type) == 202
-            assert await one.reports(*in_mixed(body)) == 202
+            assert await one.reports(*in_mixed(body)) == 403
             await one.has_nothing()
 
     asyncio.run(talk())
@@ -289,7 +295,8 @@ def test_a_report_of_nothing_that_was_sent_is_dropped(it: Bridge, form: Form, ch
         async with it.phone() as romeo, people(it) as juliet:
             one = await heard(romeo, juliet)
             body, content_type = form(fragment(one.request, **changed))
-            assert await one.reports(body, content_type) == 202
+            # The text beside it would be a message, and its author is nobody here.
+            assert await one.reports(body, content_type) == (202 if form is bare else 403)
             await one.has_nothing()
 
     asyncio.run(talk())
@@ -314,11 +321,101 @@ def test_what_is_no_failure_is_no_event(it: Bridge, status: str) -> None:
     async def talk() -> None:
         async with it.phone() as romeo, people(it) as juliet:
             one = await heard(romeo, juliet)
-            assert await one.reports(*in_mixed(fragment(one.request, status))) == 202
+            assert await one.reports(*bare(fragment(one.request, status))) == 202
+            assert await one.reports(*in_mixed(fragment(one.request, status))) == 403
             await one.has_nothing()
             # It was not used up by that either.
             assert await one.reports(*bare(fragment(one.request))) == 202
             assert b"item-not-found" in await one.next_error()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-42", "FRAG-45")
+@pytest.mark.parametrize(
+    ("status", "call_id"),
+    [("404 Not Found", "made-up@elsewhere.test"), ("200 OK", ""), ("180 Ringing", "")],
+    ids=["unknown", "accepted", "ringing"],
+)
+@pytest.mark.parametrize("disposition", [OPTIONAL, b"Content-Disposition: attachment; handling=required\r\n", b""])
+def test_the_text_beside_what_is_no_report_is_a_message(it: Bridge, status: str, call_id: str, disposition: bytes) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            body, content_type = in_mixed(fragment(one.request, status, **({"Call_ID": call_id} if call_id else {})))
+            served = f"sip:{one.whom}@{TEXT}"
+            assert await one.reports(body.replace(OPTIONAL, disposition), content_type, author=served) == 202
+            said = fromstring(await juliet.message())
+            assert said.get("from", "").partition("/")[0] == f"{one.whom}@{TEXT}"
+            assert said.get("type") != "error"
+            assert said.findtext("{*}body") == "It could not be delivered."
+            await one.has_nothing()
+            # It was not used up by that.
+            assert await one.reports(*bare(fragment(one.request)), author=served) == 202
+            assert b"item-not-found" in await one.next_error()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-44", "FRAG-32")
+@pytest.mark.parametrize("form", [bare, in_mixed])
+@pytest.mark.parametrize("author", ["sip:{0}@{1}", "sip:{0}@{1};x=y", "sips:%68{2}@{1}", "sip:{1}", "sip:reports@gw.elsewhere.test"])
+def test_the_recipient_and_a_gateway_are_believed(it: Bridge, form: Form, author: str) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            by = author.format(one.whom, TEXT, one.whom[1:])
+            assert await one.reports(*form(fragment(one.request)), author=by) == 202
+            assert error_of(fromstring(await one.next_error()))[1] == "item-not-found"
+            # Nor does the text come as well.
+            await one.has_nothing()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-31", "FRAG-32")
+@pytest.mark.parametrize("form", [bare, in_mixed])
+@pytest.mark.parametrize(
+    ("author", "extra"),
+    [
+        (f"sip:mallory@{TEXT}", ""),
+        (f"sip:mallory@{FRAGMENT}", ""),
+        (ELSEWHERE, f"P-Asserted-Identity: <sip:mallory@{TEXT}>\r\n"),
+        ("sip:{0}@" + TEXT, f"P-Asserted-Identity: <sip:mallory@{TEXT}>\r\n"),
+    ],
+    ids=["neighbour", "another", "asserted", "disguised"],
+)
+def test_another_user_is_not_believed(it: Bridge, form: Form, author: str, extra: str) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            body, content_type = form(fragment(one.request))
+            assert (await romeo.request(f"sip:juliet@{PEOPLE}", author.format(one.whom), body, content_type, extra=extra)).status == 202
+            if form is in_mixed:
+                said = fromstring(await juliet.message())
+                assert said.get("from", "").startswith("mallory@")
+                assert said.findtext("{*}body") == "It could not be delivered."
+            await one.has_nothing()
+            assert await one.reports(body, content_type) == 202
+            assert b"item-not-found" in await one.next_error()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.requirement("FRAG-32", "FRAG-31")
+@pytest.mark.parametrize(
+    ("author", "extra"),
+    [("sip:anonymous@anonymous.invalid", ""), (ELSEWHERE, "Privacy: id\r\n"), (f"sip:mira@{PEOPLE}", "")],
+    ids=["anonymous", "private", "xmpp"],
+)
+def test_who_may_be_anybody_is_not_believed(it: Bridge, author: str, extra: str) -> None:
+    async def talk() -> None:
+        async with it.phone() as romeo, people(it) as juliet:
+            one = await heard(romeo, juliet)
+            for form, status in ((bare, 202), (in_mixed, 403)):
+                body, content_type = form(fragment(one.request))
+                assert (await romeo.request(f"sip:juliet@{PEOPLE}", author, body, content_type, extra=extra)).status == status
+            await one.has_nothing()
 
     asyncio.run(talk())
 

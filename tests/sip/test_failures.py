@@ -163,7 +163,7 @@ def news(domains: frozenset[str] | None, said: bytes = FAILURE, target: str = "s
 def test_a_peer_is_heard_on_the_domains_that_it_speaks_for() -> None:
     said = FAILURE.replace(b"bob@xmpp.example", b"Romeo@sip.example")
     name, outcome = EXPECTED[0], EXPECTED[2]
-    expected = (Notice((name, "romeo@sip.example", "juliet@xmpp.example"), outcome),)
+    expected = (Notice((name, "romeo@sip.example", "juliet@xmpp.example"), outcome, is_report=True),)
     assert news(None, said) == news(frozenset(("sip.example",)), said) == expected
     for domains, text, target in (
         (frozenset(("new.example",)), said, "sip:juliet@xmpp.example"),

@@ -71,8 +71,9 @@ class Reports:
             jobs.append(job)
             if len(jobs) == 1:
                 self._ask(key)
-        elif job[1]:
-            job[1](None)
+        elif done := job[1]:
+            # A text beside what may be no report must not be lost for that.
+            done(Refusal("overloaded") if job[0].is_report else None)
 
     def _ask(self, key: int) -> None:
         if self._asked >= _MOST_ASKED:

@@ -145,8 +145,7 @@ class Relay:
     # -- typing --------------------------------------------------------------------------------------------------------
     def _notice(self, envelope: Envelope) -> None:
         """A typing notice goes on where the rules of time say so."""
-        goes_on = self._typing.notice(envelope, self._loop.time())
-        self._pass_on((goes_on,) if goes_on else ())
+        self._pass_on(self._typing.notice(envelope, self._loop.time()))
 
     def _typing_ran_out(self) -> None:
         self._typing_due = inf

@@ -403,9 +403,10 @@ class SipAdapter:
         local = self._transports.origin(target.transport, target.host)
         octets = draft.sent(self._sent_by.get(local, draft.sent_by), branch)
         flow = self._transports.way(target.transport, local, target.host, target.port)
-        now = self._loop.time()
-        self._endpoint.request(branch, method, octets, flow, now, user)
-        self._arm(now + (self._timers.timeout if flow.reliable else self._timers.t1))
+        now, brief = self._loop.time(), isinstance(user, _Attempt) and user.delivery.envelope.volatile
+        self._endpoint.request(branch, method, octets, flow, now, user, brief=brief)
+        first = self._timers.timeout if flow.reliable else self._timers.t1
+        self._arm(now + (min(first, self._timers.brief) if brief else first))
 
     def _rewrite(self, attempt: _Attempt, response: Response) -> bool:
         """After a 415: learn from it, and have the message sent in another form, if there is one (ICPIM-34, FRAG-46)."""
@@ -434,7 +435,10 @@ class SipAdapter:
         attempt = cast("_Attempt", transaction.user)
         delivery, targets, repeat, begun, *_ = attempt
         is_unknown = outcome.verdict is Verdict.UNKNOWN
-        if is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
+        if outcome is _TIMED_OUT and delivery.envelope.volatile:
+            # Whatever it could say of its target has not had the time.
+            pass
+        elif is_unknown or outcome is _UNREACHABLE or outcome.status == _UNAVAILABLE:
             self._hops.avoid(targets[0], outcome.retry_after or 0.0, self._loop.time())
             if len(targets) > 1:
                 if outcome is not _TIMED_OUT and self._has_time(attempt):
@@ -452,8 +456,8 @@ class SipAdapter:
                 self._sink.link_up(gate)
 
     def _has_time(self, attempt: _Attempt) -> bool:
-        """Whether it may be sent once more, there or elsewhere, before the relay tries again."""
-        return self._loop.time() - attempt.begun < self._trail(attempt.delivery).left
+        """Whether it may be sent once more, there or elsewhere, before the relay tries again. What is volatile is sent once."""
+        return not attempt.delivery.envelope.volatile and self._loop.time() - attempt.begun < self._trail(attempt.delivery).left
 
     def _go_on(self, delivery: Delivery, outcome: Outcome, response: Response | None = None, took: float = 0.0) -> None:
         """Tell the outcome, or have the message sent to the next place that it was redirected to (SIP-103). took: seconds at this place."""

@@ -278,17 +278,18 @@ class Endpoint:
         """A new branch (SIP-60)."""
         return f"z9hG4bK{fresh_token()}"
 
-    def request(self, branch: str, method: str, octets: bytes, flow: Flow, now: float, user: object) -> None:
-        """Send a request of ours; its end is told to `ended`."""
-        self.clients.start(branch, method, octets, flow, flow.reliable, now, user, self._heard(flow))
+    def request(self, branch: str, method: str, octets: bytes, flow: Flow, now: float, user: object, *, brief: bool = False) -> None:
+        """Send a request of ours; its end is told to `ended`. brief: without an answer it ends early (Timers.brief)."""
+        self.clients.start(branch, method, octets, flow, flow.reliable, now, user, self._heard(flow), brief=brief)
 
     def _timed_out(self, transaction: ClientTransaction[Flow]) -> None:
-        """Timer F. A stream that brought nothing since the request was written is dead, and its end may never be told: the host is gone.
+        """Timer F, or the end of what is brief.
 
+        A stream that brought nothing since the request was written is dead, and its end may never be told: the host is gone.
         It is given up before the end is told, so that whatever is sent because of that goes over a new one. A stream on which anything
-        else was heard stays: its peer is slow with one request.
+        else was heard stays: its peer is slow with one request. What is brief says nothing of its stream.
         """
-        if transaction.reliable and self._heard(transaction.flow) == transaction.heard:
+        if transaction.reliable and not transaction.brief and self._heard(transaction.flow) == transaction.heard:
             self._let_go(transaction.flow)
         self._ended(transaction, None)
 

@@ -18,11 +18,15 @@ F = TypeVar("F", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """RFC 3261 table 4, in seconds: round-trip estimate, most between two retransmissions, time for the network to clear."""
+    """RFC 3261 table 4, in seconds: round-trip estimate, most between two retransmissions, time for the network to clear.
+
+    brief: how long a request that is worth nothing later may wait for its answer; ours, not of that table.
+    """
 
     t1: float = 0.5
     t2: float = 4.0
     t4: float = 5.0
+    brief: float = 2.0
 
     @property
     def timeout(self) -> float:
@@ -41,16 +45,26 @@ class ClientState(Enum):
 class ClientTransaction(Generic[F]):
     """One request on its way. flow: where it was sent. copies: how many times. user: what its end is told to, opaque here.
 
-    heard: how many times anything had come by its flow when it was sent; 0 for datagrams.
+    heard: how many times anything had come by its flow when it was sent; 0 for datagrams. brief: it is given up early (Timers.brief).
     """
 
-    __slots__ = ("branch", "copies", "flow", "heard", "interval", "method", "octets", "reliable", "started", "state", "user")
+    __slots__ = ("branch", "brief", "copies", "flow", "heard", "interval", "method", "octets", "reliable", "started", "state", "user")
 
     def __init__(
-        self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, interval: float, user: object, heard: int
+        self,
+        branch: str,
+        method: str,
+        octets: bytes,
+        flow: F,
+        reliable: bool,
+        now: float,
+        interval: float,
+        user: object,
+        heard: int,
+        brief: bool,
     ) -> None:
         self.branch, self.method, self.octets, self.flow, self.reliable = branch, method, octets, flow, reliable
-        self.started, self.interval, self.user, self.heard = now, interval, user, heard
+        self.started, self.interval, self.user, self.heard, self.brief = now, interval, user, heard, brief
         self.copies = 1
         self.state = ClientState.TRYING
 
@@ -63,14 +77,30 @@ class ClientTransactions(Generic[F]):
         # In order of their start, so that timer F is due at the front; for timer E a queue for each interval, in order of deadlines.
         self._pending: dict[str, ClientTransaction[F]] = {}
         self._resends: dict[float, deque[tuple[float, ClientTransaction[F]]]] = {}
+        # Those that are brief, in order of their start too.
+        self._brief: deque[ClientTransaction[F]] = deque()
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def start(self, branch: str, method: str, octets: bytes, flow: F, reliable: bool, now: float, user: object, heard: int = 0) -> None:
-        """Send a request for the first time. heard: as in ClientTransaction."""
-        transaction = ClientTransaction(branch, method, octets, flow, reliable, now, self._timers.t1, user, heard)
+    def start(
+        self,
+        branch: str,
+        method: str,
+        octets: bytes,
+        flow: F,
+        reliable: bool,
+        now: float,
+        user: object,
+        heard: int = 0,
+        *,
+        brief: bool = False,
+    ) -> None:
+        """Send a request for the first time. heard, brief: as in ClientTransaction."""
+        transaction = ClientTransaction(branch, method, octets, flow, reliable, now, self._timers.t1, user, heard, brief)
         self._pending[branch] = transaction
+        if brief:
+            self._brief.append(transaction)
         if not reliable:
             self._arm(transaction, now)
         self._send(octets, flow)
@@ -97,9 +127,11 @@ class ClientTransactions(Generic[F]):
         """When timer E or F fires next, in the caller's seconds; None while nothing waits.
 
         E starts at T1, doubles up to T2, is T2 once a provisional response came, and runs on unreliable transports only; F is 64*T1
-        after the start. RFC 3261 section 17.1.2.2.
+        after the start. RFC 3261 section 17.1.2.2. What is brief ends before that.
         """
         times = [queue[0][0] for queue in self._resends.values() if queue]
+        if self._brief:
+            times.append(self._brief[0].started + self._timers.brief)
         if self._pending:
             times.append(next(iter(self._pending.values())).started + self._timers.timeout)
         return min(times, default=None)
@@ -120,6 +152,9 @@ class ClientTransactions(Generic[F]):
                 self._send(transaction.octets, transaction.flow)
 
     def _overdue(self, now: float) -> Iterator[ClientTransaction[F]]:
+        while self._brief and self._brief[0].started + self._timers.brief <= now:
+            if (brief := self._brief.popleft()).state is not ClientState.TERMINATED:
+                yield brief
         while self._pending:
             oldest = next(iter(self._pending.values()))
             if oldest.started + self._timers.timeout > now:

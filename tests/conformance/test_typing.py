@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from xml.etree.ElementTree import fromstring
 
 import pytest
@@ -51,15 +52,29 @@ async def hello(it: Talk) -> None:
 @pytest.mark.requirement("XEP-15", "XEP-14", "ISC-09")
 @conversation(on="typing")
 async def test_who_types_on_the_sip_side_is_composing_once_until_he_is_idle(it: Talk) -> None:
+    await hello(it)
     for document in (ACTIVE, ACTIVE, ACTIVE, IDLE, IDLE):
         assert (await it.says(document, TYPE)).status == 202
     assert [await seen(it), await seen(it)] == [["composing", "no-store"], ["active", "no-store"]]
     await it.hears_nothing()
 
 
+@pytest.mark.requirement("ISC-09")
+@conversation(on="typing")
+async def test_a_stranger_is_not_shown_as_typing(it: Talk) -> None:
+    for document in (ACTIVE, IDLE):
+        assert (await it.says(document, TYPE)).status == 202
+    await it.hears_nothing()
+    it.writes("<body>hello</body>")
+    await it.receives()
+    assert (await it.says(ACTIVE, TYPE)).status == 202
+    assert await seen(it) == ["composing", "no-store"]
+
+
 @pytest.mark.requirement("ISC-02", "ISC-08")
 @conversation(on="typing")
 async def test_his_message_ends_it(it: Talk) -> None:
+    await hello(it)
     for body, kind in ((ACTIVE, TYPE), (b"hello", "text/plain"), (IDLE, TYPE)):
         assert (await it.says(body, kind)).status == 202
     assert [await seen(it), await seen(it)] == [["composing", "no-store"], ["thread", "body"]]
@@ -69,6 +84,7 @@ async def test_his_message_ends_it(it: Talk) -> None:
 @pytest.mark.requirement("ISC-02")
 @conversation(on="typing")
 async def test_his_refresh_runs_out(it: Talk) -> None:
+    await hello(it)
     assert (await it.says(ACTIVE.replace(b"90", b"1"), TYPE)).status == 202
     assert [await seen(it), await seen(it)] == [["composing", "no-store"], ["active", "no-store"]]
 
@@ -76,6 +92,7 @@ async def test_his_refresh_runs_out(it: Talk) -> None:
 @pytest.mark.requirement("ISC-07", "IMDN-04")
 @conversation(on="typing")
 async def test_inside_message_cpim_it_asks_for_nothing(it: Talk) -> None:
+    await hello(it)
     head = (
         f"From: <{it.sip}>\r\nTo: <{it.to}>\r\nDateTime: 2026-02-03T09:15:00Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n"
         f"imdn.Message-ID: {it.romeo}\r\n"
@@ -179,6 +196,23 @@ async def test_her_message_overtakes_the_notice_that_waits(it: Talk) -> None:
     it.phone.put(answer_to(first.data))
     assert (await it.receives()).body == b"two"
     await it.receives_nothing()
+
+
+@pytest.mark.requirement("MSG-69", "MSG-65")
+@conversation(on="typing")
+async def test_a_phone_that_does_not_answer_a_notice_gets_her_message_two_seconds_later(it: Talk) -> None:
+    await hello(it)
+    it.phone.answer = lambda request: 0 if ACTIVE in request else 200
+    types(it, "composing")
+    notice = await it.receives()
+    began = monotonic()
+    it.writes("<body>what was typed</body>")
+    message = await it.phone.requests.next(where=lambda request: request.body == b"what was typed")
+    assert 1.5 < monotonic() - began < 4.0
+    it.phone.put(answer_to(notice.data))
+    types(it, "inactive")
+    await it.receives_nothing()
+    assert rows(message, "Call-ID") != rows(notice, "Call-ID")
 
 
 def answer_to(request: bytes) -> bytes:

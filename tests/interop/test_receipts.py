@@ -95,6 +95,9 @@ def test_a_sip_peer_with_receipts_and_typing_and_an_xmpp_client(tmp_path: Path, 
         assert (await phone.request(it.sip_of("u0"), it.phone_uri("s0"), body.encode(), content_type)).status == 202
 
     async def talk(it: Bridge, phone: SipEnd, juliet: XmppEnd) -> list[Received]:
+        # Of a stranger nobody is shown that he types.
+        await says(phone, it, "Bonjour", "text/plain")
+        assert b"Bonjour" in await juliet.message()
         await says(phone, it, document, TYPING)
         typing = fromstring(await juliet.message())
         assert (typing.get("type"), typing[0].tag) == ("chat", "{http://jabber.org/protocol/chatstates}composing")

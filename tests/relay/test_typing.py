@@ -27,6 +27,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.typing, self.now, self._serial = Typing(), 1000.0, 0
+        self.taken_down: list[str] = []
 
     def envelope(self, sender: Address, recipient: Address, message: Any, **fields: Any) -> Envelope:
         self._serial += 1
@@ -36,9 +37,11 @@ class Talk:
         document = XML.format(state, f"<refresh>{refresh}</refresh>" if refresh else "").encode()
         message = typing_message(sender, to, 1_770_000_000.0, document)
         notice = self.envelope(sender, to, message, volatile=True)
-        goes_on = self.typing.notice(notice, self.now)
-        assert goes_on in (None, notice)
-        return state_of(goes_on)
+        found = self.typing.notice(notice, self.now)
+        others = [each for each in found if each is not notice]
+        assert [state_of(each) for each in others] == ["idle"] * len(others)
+        self.taken_down += [str(each.sender) for each in others]
+        return state_of(notice) if notice in found else ""
 
     def writes(self, sender: Address = ROMEO, to: Address = JULIET) -> None:
         self.typing.content(self.envelope(sender, to, text_message(sender, to, "hello", 1_770_000_000.0)), self.now)
@@ -64,38 +67,48 @@ def replying() -> Talk:
     return it
 
 
+def acquainted() -> Talk:
+    """juliet has just written to romeo and tomas, and mira to romeo, so these may be shown to them as typing."""
+    it = Talk()
+    for who, to in ((JULIET, ROMEO), (JULIET, TOMAS), (MIRA, ROMEO)):
+        it.writes(who, to)
+    return it
+
+
 # -- SIP to XMPP -------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("ISC-02", "XEP-15")
 def test_a_sip_user_goes_idle_when_he_says_so() -> None:
-    it = Talk()
+    it = acquainted()
     assert [it.says("active"), it.says("idle"), it.says("idle")] == ["active", "idle", ""]
     assert it.after(1000) == []
 
 
 @pytest.mark.requirement("ISC-02", "XEP-15")
 def test_a_sip_user_goes_idle_with_his_message_and_without_a_word() -> None:
-    it = Talk()
+    it = acquainted()
     assert it.says("active") == "active"
     it.writes()
     assert (it.says("idle"), it.after(1000)) == ("", [])
+    it.writes(JULIET, ROMEO)
     assert it.says("active") == "active"
 
 
 @pytest.mark.requirement("ISC-02", "XEP-15")
 @pytest.mark.parametrize(("refresh", "seconds"), [(0, 120), (60, 60), (90, 90), (5, 5), (86_400, 600)])
 def test_a_sip_user_goes_idle_when_his_refresh_runs_out(refresh: int, seconds: int) -> None:
-    it = Talk()
+    it = acquainted()
     assert it.says("active", refresh=refresh) == "active"
     assert it.after(seconds - 0.001) == []
     assert it.after(0.001) == [f"idle {ROMEO} 0.001"]
     assert (it.says("idle"), it.after(1000)) == ("", [])
+    it.writes(JULIET, ROMEO)
     assert it.says("active") == "active"
 
 
 @pytest.mark.requirement("ISC-03")
 @pytest.mark.parametrize("spacing", [0.0, 0.5, 59.0, 89.0])
 def test_five_actives_are_one_composing_and_each_starts_the_time_anew(spacing: float) -> None:
-    it = Talk()
+    it = acquainted()
     assert it.says("active", refresh=90) == "active"
     for _ in range(4):
         assert it.after(spacing) == []
@@ -106,19 +119,19 @@ def test_five_actives_are_one_composing_and_each_starts_the_time_anew(spacing: f
 
 @pytest.mark.requirement("ISC-03")
 def test_the_last_active_says_how_long_it_holds() -> None:
-    it = Talk()
+    it = acquainted()
     assert (it.says("active", refresh=500), it.says("active", refresh=10)) == ("active", "")
     assert it.after(1000) == [f"idle {ROMEO} 10"]
 
 
 @pytest.mark.requirement("ISC-01")
 def test_an_unknown_state_is_idle() -> None:
-    it = Talk()
+    it = acquainted()
     assert (it.says("recording"), it.says("active"), it.says("recording")) == ("", "active", "idle")
 
 
 def test_each_pair_has_a_time_of_its_own_and_a_sip_user_is_one_person_however_he_is_spelled() -> None:
-    it = Talk()
+    it = acquainted()
     for sender, to, refresh in ((ROMEO, JULIET, 90), (ROMEO, MIRA, 70), (TOMAS, JULIET, 80)):
         assert it.says("active", sender, to, refresh) == "active"
     assert it.says("active", SipAddress(ROMEO.user.upper(), ROMEO.domain), JULIET, 90) == ""
@@ -126,13 +139,62 @@ def test_each_pair_has_a_time_of_its_own_and_a_sip_user_is_one_person_however_he
 
 
 def test_what_runs_out_is_taken_back_under_a_name_of_its_own() -> None:
-    it = Talk()
+    it = acquainted()
     message = typing_message(ROMEO, JULIET, 0.0, compose_composing(is_active=True))
     notice = it.envelope(ROMEO, JULIET, message, sender_device="d", volatile=True)
     it.typing.notice(notice, 0.0)
     [over] = it.typing.on_deadline(90.0)
     assert (over.sender, over.recipient, over.sender_device, over.volatile) == (ROMEO, JULIET, "d", True)
     assert over.id != notice.id
+
+
+@pytest.mark.requirement("ISC-09")
+@pytest.mark.parametrize("who", [(ROMEO, JULIET), (JULIET, ROMEO)])
+def test_typing_is_shown_of_people_alone_who_have_just_written_to_each_other(who: tuple[Address, Address]) -> None:
+    it = Talk()
+    assert (it.says("active"), it.says("idle"), it.after(1000)) == ("", "", [])
+    it.writes(*who)
+    assert [it.says("active", *pair) for pair in ((TOMAS, JULIET), (ROMEO, MIRA), (ROMEO, JULIET))] == ["", "", "active"]
+    it.after(600.0 - 120.0)
+    assert [it.says(state) for state in ("idle", "active", "idle")] == ["", "active", "idle"]
+    assert it.after(121.0) == []
+    assert it.says("active") == ""
+
+
+@pytest.mark.requirement("ISC-09", "ISC-03")
+def test_who_flaps_is_shown_as_typing_at_most_once_in_five_seconds_and_in_the_end_as_he_is() -> None:
+    it, seen = acquainted(), []
+    for tick in range(120):
+        seen += [(tick / 10, state) for state in (it.says("active"), it.says("idle"), it.says("active")) if state]
+        seen += [(tick / 10, each.split()[0]) for each in it.after(0.1)]
+    assert [at for at, state in seen if state == "active"] == pytest.approx([0.0, 4.9, 9.9])
+    assert [state for _, state in seen] == ["active", "idle"] * 2 + ["active", "idle"]
+    assert [each.split()[0] for each in it.after(4.0)] == ["active"]
+    assert it.says("idle") == "idle"
+    assert it.after(1000) == []
+    assert (it.typing._shown, it.typing._shown_to) == ({}, {})
+
+
+def test_what_was_begun_and_ended_within_five_seconds_is_not_shown_and_nor_is_what_has_run_out() -> None:
+    it = acquainted()
+    assert [it.says(state) for state in ("active", "idle", "active", "idle", "active", "idle")] == ["active", "idle", "", "", "", ""]
+    assert it.after(100) == []
+    assert [it.says("active"), it.says("idle"), it.says("active", refresh=2)] == ["active", "idle", ""]
+    assert it.after(100) == []
+    assert it.says("active") == "active"
+
+
+@pytest.mark.requirement("ISC-09")
+def test_an_xmpp_user_is_shown_32_at_once_and_a_new_one_in_place_of_who_is_shown_for_the_shortest_time() -> None:
+    it = Talk()
+    people = [SipAddress(f"user{number}", "sip.example") for number in range(40)]
+    for number, each in enumerate(people):
+        it.writes(each, JULIET)
+        assert it.says("active", each, JULIET, 600 - number) == "active"
+    assert it.taken_down == [str(people[number]) for number in range(31, 39)]
+    it.writes(ROMEO, MIRA)
+    assert (it.says("active", ROMEO, MIRA), len(it.taken_down)) == ("active", 8)
+    assert sorted(each.split()[1] for each in it.after(1000)) == sorted(str(each) for each in (*people[:31], people[39], ROMEO))
 
 
 # -- XMPP to SIP -------------------------------------------------------------------------------------------------------
@@ -205,9 +267,13 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing_module, "_MOST_HEARD", 6)
     it = Talk()
     people = [Jid(f"user{number}", "xmpp.example") for number in range(9)]
-    assert [it.says("active", ROMEO, each) for each in people] == ["active"] * 4 + [""] * 5
+    for number, each in enumerate(people):
+        it.writes(each, ROMEO)
+        assert it.says("active", ROMEO, each, 100 + number) == "active"
+    assert len(it.taken_down) == 5
     for _ in range(100):
-        assert it.says("active", ROMEO, people[0]) == ""
+        assert it.says("active", ROMEO, people[8]) == ""
+        it.after(0.01)
     assert len(it.typing._due) <= 17
     assert [each.split()[0] for each in it.after(1000)] == ["idle"] * 4
     for each in people:
@@ -221,12 +287,14 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.requirement("ISC-09")
 def test_a_notice_is_answered_at_once_and_never_kept(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
+        it.offer("met")
+        it.answer_all(it.sip)
         answer = it.types(ROMEO, JULIET, at_once=False)
         assert (answer.is_kept, it.kept) == (True, 0)
         it.move(0.01)
         assert it.xmpp.texts == ["typing"]
         it.answer(it.xmpp, FAILED)
-        assert (it.sip.texts, it.relay.counters["failed"]) == ([], 0)
+        assert (it.sip.texts, it.relay.counters["failed"]) == (["met"], 0)
         it.restart()
         it.move(600.0)
         assert (it.xmpp.texts, it.sip.texts) == ([], [])
@@ -235,6 +303,8 @@ def test_a_notice_is_answered_at_once_and_never_kept(tmp_path: Path) -> None:
 @pytest.mark.requirement("ISC-02", "ISC-03")
 def test_the_relay_says_idle_on_time_by_one_timer(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
+        it.offer("met")
+        it.offer("met", to=TOMAS)
         it.types(ROMEO, JULIET)
         it.move(60.0)
         it.types(ROMEO, JULIET)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -1238,6 +1239,27 @@ def test_a_target_that_timed_out_is_tried_last(monkeypatch: pytest.MonkeyPatch) 
             delivery = it.send(6)
             second.reply(response(await second.came.next(LIMIT)))
             assert await ended(delivery) == DELIVERED
+
+    run(talk)
+
+
+@pytest.mark.requirement("MSG-69", "ISC-09")
+def test_what_is_volatile_is_given_up_early_once_and_says_nothing_of_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk() -> None:
+        async with two_targets(monkeypatch, Timers(brief=0.05)) as (it, first, second):
+            notice = it.letter()
+            notice.envelope = replace(notice.envelope, volatile=True)
+            it.adapter.send(notice)
+            assert (await ended(notice, 0.4)).status == 408
+            delivery = it.send(6)
+            late, taken = await first.came.next(LIMIT), await first.came.next(LIMIT)
+            first.reply(response(late))
+            first.reply(response(taken))
+            assert await ended(delivery) == DELIVERED
+            it.adapter.send(notice)
+            first.reply(response(await first.came.next(LIMIT), 503, "Service Unavailable"))
+            await until(lambda: len(notice.outcomes) == 2)
+            assert second.came.waiting == []
 
     run(talk)
 

@@ -523,6 +523,15 @@ def test_a_stream_on_which_anything_came_since_stays(before: int, after: int, st
         assert (element.let_go, element.ended) == ([(32.0, HOP, ["next to it", "later"])], [("slow", None)])
 
 
+@pytest.mark.requirement("TRN-04", "MSG-69")
+def test_a_stream_on_which_a_brief_request_has_ended_stays() -> None:
+    element = Element(heard={HOP: 1})
+    outgoing(element, "long", HOP)
+    element.endpoint.request("z9hG4bK-brief", "MESSAGE", b"typing", HOP, element.now, "brief", brief=True)
+    element.run(20)
+    assert (element.let_go, element.ended) == ([], [("brief", None)])
+
+
 def test_a_socket_for_datagrams_is_never_given_up() -> None:
     element = Element()
     outgoing(element)

@@ -32,8 +32,8 @@ class Clock:
     def _timed_out(self, transaction: ClientTransaction[str]) -> None:
         self.timed_out.append((self.now, transaction.user))
 
-    def start(self, branch: str = "b", *, reliable: bool = False, flow: str = "hop") -> None:
-        self.clients.start(branch, "MESSAGE", branch.encode(), flow, reliable, self.now, branch)
+    def start(self, branch: str = "b", *, reliable: bool = False, flow: str = "hop", brief: bool = False) -> None:
+        self.clients.start(branch, "MESSAGE", branch.encode(), flow, reliable, self.now, branch, brief=brief)
 
     def run(self, until: float = inf) -> None:
         """Let time pass; stop where nothing waits any more."""
@@ -57,6 +57,26 @@ def test_over_udp_a_request_goes_eleven_times_with_the_same_octets_on_the_same_f
     assert {(octets, flow) for _, octets, flow in clock.sent} == {(b"b", "hop")}
     assert clock.timed_out == [(32.0, "b")]
     assert len(clock.clients) == 0
+
+
+@pytest.mark.requirement("MSG-69")
+@pytest.mark.parametrize("reliable", [False, True])
+@pytest.mark.parametrize("provisional", [False, True])
+def test_what_is_brief_is_given_up_after_two_seconds_and_nothing_else_is(reliable: bool, provisional: bool) -> None:
+    clock = Clock()
+    clock.start("long", reliable=True)
+    clock.start("brief", reliable=reliable, brief=True)
+    clock.run(1.0)
+    clock.start("answered", reliable=reliable, brief=True)
+    if provisional:
+        clock.clients.response("brief", "MESSAGE", 100)
+    assert clock.clients.response("answered", "MESSAGE", 200)
+    clock.run(2.5)
+    assert clock.timed_out == [(2.0, "brief")]
+    assert clock.clients.response("brief", "MESSAGE", 200) is None
+    clock.run()
+    assert clock.timed_out == [(2.0, "brief"), (32.0, "long")]
+    assert max(clock.times) <= 2.0
 
 
 def test_over_a_reliable_transport_it_goes_once() -> None:

@@ -125,6 +125,7 @@ async def html_to_xmpp(p: Probe) -> str:
 
 async def typing_to_xmpp(p: Probe) -> str:
     body = b"<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>"
+    await p.to_xmpp(b"first")  # a stranger may not be shown as typing
     answer, stanzas = await p.to_xmpp(body, "application/im-iscomposing+xml")
     return f"{answer}; {shown(stanzas)}"
 

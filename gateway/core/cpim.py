@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from .cpim_header import (
@@ -145,6 +145,13 @@ class CpimMessage:
     def around(self, entity: Entity) -> CpimMessage:
         """The same message headers around another entity; for one that the gateway has composed."""
         return CpimMessage(self.raw[: -len(self.entity.raw)] + entity.raw, entity, (), None, self.fields)
+
+    def without(self, *names: str) -> CpimMessage:
+        """The same message without the RFC 3862 headers of these names, of which it needs none. Every other octet stays."""
+        lines = {header.raw for header in self.headers if header.namespace == CORE and header.name in names}
+        *head, mime, content = self.slices
+        kept = [line for line in head if line.removesuffix(b"\n").removesuffix(b"\r") not in lines]
+        return replace(CpimMessage.parse(b"".join([*kept, mime, content])), notes=self.notes)
 
     @property
     def slices(self) -> tuple[bytes, ...]:

@@ -66,12 +66,15 @@ def unnamed(parties: Parties) -> Parties:
 
 
 def hidden(envelope: Envelope, sender: str) -> Envelope:
-    """The message of somebody who hides who he is, without what would tell it: which conversations are his.
+    """The message of somebody who hides who he is, without what would tell it: which conversations are his, and among whom he is named.
 
     sender: who he is, as `home_uri` writes it; kept to tell him of a failure, and never shown.
     """
     origin = replace(envelope.origin, author=sender) if isinstance(envelope.origin, RequestOrigin) else None
-    return replace(envelope, sender_name=ANONYMOUS_NAME, thread="", conversation=None, origin=origin)
+    message = envelope.message
+    if message.fields is None:  # else the gateway has composed it, for its recipient alone
+        message = message.without("To", "cc")
+    return replace(envelope, message=message, sender_name=ANONYMOUS_NAME, thread="", conversation=None, origin=origin)
 
 
 def is_from_another(envelope: Envelope, numbers: NumberPlan) -> bool:

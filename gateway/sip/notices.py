@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gateway.core.address import ANONYMOUS_HOST, SipAddress
 from gateway.core.cpim import CPIM_TYPE, CpimMessage
+from gateway.core.cpim_header import CpimAddress, check_value
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE, Asked, Disposition, asked_in, parse_notification
 from gateway.core.mime import MIXED, Entity, mime_parts
@@ -23,6 +24,9 @@ _FAILURES = {
     Disposition.ERROR: Outcome(Verdict.FAILED, 500),
 }
 """A notification of failure in the terms in which any failure is told (NOTE-01)."""
+_MOST_ROUTES, _MOST_ROUTE_OCTETS, _MOST_NAME_OCTETS, _MOST_DATE_OCTETS, _MOST_URI_OCTETS = 8, 256, 256, 64, 1024
+"""Of what a notification repeats: each is written down with the message, and the notification has to have room for all of it."""
+_ROUTED, _DIVERTING = ("sip", "sips"), ("maddr", "method")
 
 
 def read_notices(body: Entity, parties: Parties) -> tuple[Notice, ...] | None:
@@ -63,25 +67,49 @@ def _documents(body: Entity) -> Iterator[Entity]:
 
 
 def asked_by(message: CpimMessage, message_id: str, sender: SipAddress, numbers: NumberPlan) -> Asked | None:
-    """What the author of a message asks for; None where nothing, or where a notification would go to somebody else's domain (IMDN-32).
+    """What the author of a message asks for; None where nothing, or where a notification would go to anybody but himself (IMDN-32).
 
-    An author or addressee who is anonymous in the object is the one of the request (RCS-05). A sender who does not say who he is has no
-    address that a notification could go to (IMDN-12).
+    The author in the object is the sender, and the routes back are of his domain. An author or addressee who is anonymous in the object is
+    the one of the request (RCS-05). A sender who does not say who he is has no address that a notification could go to (IMDN-12). What a
+    notification would have no room to repeat is not asked.
     """
     if sender.is_anonymous:
         return None
     try:
         asked = asked_in(message, message_id)
-        if asked is None:
+        if asked is None or not _can_be_repeated(asked):
             return None
         if is_anonymous(asked.author):
             asked = replace(asked, author=numbers.written(sender))
         if is_anonymous(asked.recipient):
             asked = replace(asked, recipient="")
-        addresses = [asked.author, *[route.rpartition("<")[2].removesuffix(">") for route in asked.routes]]
-        return asked if all(numbers.address(Uri.parse(uri)).domain == sender.domain for uri in addresses) else None
+        author = _plain(asked.author)
+        is_his = author is not None and numbers.address(author).normal == sender.normal
+        return asked if is_his and all(_leads_to(sender.domain, route) for route in asked.routes) else None
     except SyntaxFault:
         return None
+
+
+def _can_be_repeated(asked: Asked) -> bool:
+    texts = [(asked.message_id, _MOST_NAME_OCTETS), (asked.sent_at, _MOST_DATE_OCTETS)]
+    texts += [(uri, _MOST_URI_OCTETS) for uri in (asked.author, asked.recipient, asked.original_to)]
+    texts += [(route, _MOST_ROUTE_OCTETS) for route in asked.routes]
+    return len(asked.routes) <= _MOST_ROUTES and all(len(text.encode()) <= most for text, most in texts)
+
+
+def _leads_to(domain: str, route: str) -> bool:
+    """Whether an IMDN-Record-Route is exactly one address of this domain, however leniently it is read. Raises SyntaxFault."""
+    check_value("To", route, route)
+    if not route.isprintable() or route.count("<") != 1:
+        return False
+    uri = _plain(CpimAddress.parse(route).uri)
+    return uri is not None and uri.scheme in _ROUTED and uri.host == domain
+
+
+def _plain(text: str) -> Uri | None:
+    """A URI that says nothing but whom it is for: no headers of a request, no way that leads elsewhere. Raises SyntaxFault."""
+    uri = Uri.parse(text)
+    return None if uri.headers or any(uri.param(name) is not None for name in _DIVERTING) else uri
 
 
 def is_anonymous(uri: str) -> bool:

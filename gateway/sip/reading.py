@@ -55,8 +55,12 @@ def read_message(
     message = _canonical(request, parties, name, now, files)
     if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
         return None
-    message_id = _message_id(message)
-    asked = asked_by(message, message_id, parties.sender, numbers) if message_id and isinstance(parties.sender, SipAddress) else None
+    message_id, asked = _message_id(message), None
+    if message_id and isinstance(parties.sender, SipAddress):
+        asked = asked_by(message, message_id, parties.sender, numbers)
+        if parties.sender.is_anonymous:
+            # He has this address in common with others, who may use the same one; and it may tell who he is.
+            message_id = ""
     origin = RequestOrigin(request.to.uri_text, request.call_id, f"{request.cseq.number} MESSAGE", asked)
     return Envelope(
         id=message_id or stanza_id(request),

@@ -142,7 +142,14 @@ async def test_recorded_routes_come_back_in_their_order_and_the_original_recipie
 @pytest.mark.requirement("IMDN-32", "NOTE-10")
 @pytest.mark.parametrize(
     ("author", "more"),
-    [("im:tybalt@elsewhere.test", ""), ("", "imdn.IMDN-Record-Route: <sip:tybalt@elsewhere.test>\r\n"), ("im:u1@xmpp.test", "")],
+    [
+        ("im:tybalt@elsewhere.test", ""),
+        ("im:tybalt@stoxgate.test", ""),
+        ("im:u1@xmpp.test", ""),
+        ("", "imdn.IMDN-Record-Route: <sip:tybalt@elsewhere.test>\r\n"),
+        ("", "imdn.IMDN-Record-Route: <sip:gw@elsewhere.test>, <sip:gw@stoxgate.test>\r\n"),
+        ("", "imdn.IMDN-Record-Route: <sip:gw@stoxgate.test;maddr=elsewhere.test>\r\n"),
+    ],
 )
 @conversation()
 async def test_nobody_is_notified_who_is_not_where_the_sender_is(it: Talk, author: str, more: str) -> None:

@@ -904,3 +904,14 @@ def test_any_octets_are_an_object_or_a_syntax_fault(raw: bytes, strict: bool) ->
     assert isinstance(found.required, tuple)
     if strict:
         assert set(found.notes) <= {"utf8", "misprinted-namespace", "content-length"}
+
+
+@pytest.mark.requirement("CPIM-25")
+@pytest.mark.parametrize("head", [b"", b"Content-Type: message/cpim\r\n\r\n"])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_headers_are_left_out_and_every_other_octet_stays(head: bytes, end: bytes) -> None:
+    kept = [b"From: <im:a@h>", b"NS: o <urn:o>", b"o.To: x", b"", b"Content-Type: text/plain", b"", b"To: <im:b@h>"]
+    rows = [kept[0], b"To: <im:b@h>", kept[1], b"cc: <im:c@h>", b"To:<im:d@h> ", *kept[2:]]
+    found = CpimMessage.parse(head + end.join(rows)).without("To", "cc")
+    assert (found.raw, found.entity.content) == (head + end.join(kept), kept[-1])
+    assert found.notes == CpimMessage.parse(head + end.join(rows)).notes

@@ -139,6 +139,65 @@ def test_where_a_notification_goes(author: str, told: str) -> None:
     assert bool(found.asked) is bool(told)
 
 
+@pytest.mark.requirement("IMDN-32", "NOTE-10")
+@pytest.mark.parametrize(("author", "asks"), [
+    ("sip:romeo@sip.example", True), ("im:ROMEO@sip.example", True), ("sip:romeo@sip.example;gr=desk", True),
+    ("sip:mira@sip.example", False), ("sip:sip.example", False), ("sip:romeo@sip.example;maddr=elsewhere.example", False),
+    ("sip:romeo@sip.example;Method=INVITE", False), ("sip:romeo@sip.example?Subject=x", False), ("im:romeo@sip.example?Subject=x", False),
+])  # fmt: skip
+def test_a_notification_goes_to_the_sender_alone(author: str, *, asks: bool) -> None:
+    body = CPIM.replace(b"tel:+1-201-555-0123", author.encode())
+    assert (taken(body, from_="<sip:romeo@sip.example>;tag=1", content_type="message/cpim").asked != frozenset()) is asks
+
+
+GOOD, BAD = "<sip:gw@sip.example>", "<sip:gw@elsewhere.example>"
+
+
+@pytest.mark.requirement("IMDN-32", "NOTE-10")
+@pytest.mark.parametrize(("routes", "asks"), [
+    ([GOOD], True), (['"A, B" <sips:gw@SIP.example:5070;lr>', f"Relay One {GOOD}"], True), ([GOOD] * 8, True), ([GOOD] * 9, False),
+    ([GOOD, BAD], False), ([f"{BAD}, {GOOD}"], False), ([f"{GOOD}, {BAD}"], False), ([f'"a" {BAD}, "b" {GOOD}'], False),
+    ([f"sip:gw@elsewhere.example, {GOOD}"], False), ([f'"{BAD}, " {GOOD}'], False), ([f'"a\\" {BAD}, \\"b" {GOOD}'], False),
+    ([f"{GOOD};x=y"], False), (["sip:gw@sip.example"], False), (["<im:gw@sip.example>"], False), (["<tel:+12015550123>"], False),
+    (["<sip:gw@sip.example;maddr=elsewhere.example>"], False), (["<sip:gw@sip.example;%6Daddr=elsewhere.example>"], False),
+    (["<sip:gw@sip.example;method=BYE>"], False), (["<sip:gw@sip.example?Route=x>"], False), ([f"\\r\\nVia: x {GOOD}"], False),
+    ([f'"{"x" * 233}" {GOOD}'], True), ([f'"{"x" * 234}" {GOOD}'], False),
+])  # fmt: skip
+def test_the_routes_of_a_notification_are_of_the_domain_of_the_sender(routes: list[str], *, asks: bool) -> None:
+    rows = b"".join(f"imdn.IMDN-Record-Route: {route}\r\n".encode() for route in routes)
+    body = CPIM.replace(b"tel:+1-201-555-0123", b"sip:romeo@sip.example").replace(b"\r\n\r\n", b"\r\n" + rows + b"\r\n", 1)
+    found = taken(body, from_="<sip:romeo@sip.example>;tag=1", content_type="message/cpim")
+    assert isinstance(found.origin, RequestOrigin)
+    assert (found.origin.asked is not None, found.asked != frozenset()) == (asks, asks)
+    assert not asks or found.origin.asked is None or found.origin.asked.routes == tuple(routes)
+
+
+@pytest.mark.requirement("IMDN-32", "IMDN-01")
+@pytest.mark.parametrize(("old", "start", "most", "end"), [
+    (b"Message-ID: m1", b"Message-ID: ", 256, b""), (b"DateTime: 2026-02-02T02:39:00Z", b"DateTime: 2026-02-02T02:39:00.", 64 - 20, b"Z"),
+    (b"imdn.Message-ID: m1", b"imdn.Message-ID: m1\r\nimdn.Original-To: <sip:", 1024 - 4 - 12, b"@sip.example>"),
+])  # fmt: skip
+def test_what_a_notification_has_no_room_to_repeat_is_not_asked(old: bytes, start: bytes, most: int, end: bytes) -> None:
+    for count, asks in ((most - (end == b"Z"), True), (most + 1, False)):
+        body = CPIM.replace(b"tel:+1-201-555-0123", b"sip:romeo@sip.example").replace(old, start + b"1" * count + end)
+        assert bool(taken(body, from_="<sip:romeo@sip.example>;tag=1", content_type="message/cpim").asked) is asks
+
+
+@pytest.mark.requirement("RCS-06", "IMDN-12")
+def test_who_hides_is_not_shown_by_whom_his_message_names_nor_by_its_name() -> None:
+    rows = (b"To: <sip:juliet@xmpp.example>\r\nTo: <sip:romeo@sip.example>\r\ncc: Romeo <im:romeo@sip.example>\r\nSubject: my words\r\n"
+            b"imdn.Message-ID: romeo-desk-7\r\n")  # fmt: skip
+    body = CPIM.replace(b"To: <sip:anonymous@anonymous.invalid>\r\n", b"").replace(b"imdn.Message-ID: m1\r\n", rows)
+    body = body.replace(b"\r\n\r\nhi", b"\r\n\r\nTo: <sip:romeo@sip.example>")
+    how = {"privacy": "id", "content_type": "message/cpim", "from_": "<sip:romeo@sip.example>;tag=1"}
+    found, again, other = taken(body, **how), taken(body, **how), taken(body, **how, via="SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK-2")
+    assert found.message.values("To") == found.message.values("cc") == ()
+    assert found.message.subjects == (("my words", ""),)
+    assert found.message.entity.content == b"To: <sip:romeo@sip.example>"
+    assert "romeo" not in found.id
+    assert found.id == again.id != other.id
+
+
 @pytest.mark.requirement("CPIM-35", "RCS-05")
 @pytest.mark.parametrize(("author", "misnamed"), [
     ("<tel:+1-201-555-0123>", False), ("<sip:+12015550123@sip.example>", False), ("<im:anonymous@anonymous.invalid>", False),

@@ -58,17 +58,18 @@ class Conversations:
         key = self._pair(sender, recipient)
         if said is None and key not in self._last:
             return None
-        facts = f"{self._user(sender)} {said.dump()}" if said else ""
+        # Without a conversation, too: this takes the place of what was there, which alone says that he uses RCS.
+        facts = f"{self._user(sender)} {said.dump() if said else ''}"
         return Recollection(KIND, key, envelope.received_at + _SECONDS, facts)
 
     def learn(self, key: int, facts: str) -> None:
         """This is on disk now."""
-        if not facts:
-            self._last.pop(key, None)
-            return
         user, _, said = facts.partition(" ")
-        learn(self._last, key, Conversation.load(said), _MOST)
         learn(self._users, int(user), None, _MOST)
+        if said:
+            learn(self._last, key, Conversation.load(said), _MOST)
+        else:
+            self._last.pop(key, None)
 
     def _pair(self, sip: SipAddress, jid: Jid) -> int:
         return digest(self._secret, str(sip.normal).encode(), str(jid.bare).encode())

@@ -52,23 +52,20 @@ recollection = Table(
     Column("until", Float, nullable=False),
     Column("facts", Text, nullable=False),
 )
-"""What late answers need. The many short-lived "request" rows (BRIEF) have no index: a digest map in memory finds them."""
+"""What late answers need for minutes (BRIEF): many rows and no index, as a map in memory finds them. Version 1 had all kinds here."""
 
-Index(
-    "recollection_key",
-    recollection.c.key,
-    sqlite_where=recollection.c.kind != "request",
-    postgresql_where=recollection.c.kind != "request",
-)
-
-receipt = Table(
-    "receipt",
+newest = Table(
+    "newest",
     metadata,
+    Column("kind", String(16), primary_key=True),
     Column("key", BigInteger, primary_key=True, autoincrement=False),
-    Column("until", Float, nullable=False, index=True),
+    Column("until", Float, nullable=False),
     Column("facts", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""What a message that asked to be told needs for days (LASTING): one row for each key, the newest. Since version 2."""
+"""Every other kind of recollection: one row for each kind and key, the newest. Since version 2."""
+
+Index("newest_until", newest.c.kind, newest.c.until)
 
 setting = Table(
     "setting",

@@ -27,13 +27,14 @@ from sqlalchemy.pool import NullPool
 from gateway.core.errors import StoreFault
 from gateway.core.ports import BRIEF, LASTING, Acceptance, Entry, Recollection, Settlement
 
-from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, receipt, recollection, setting
+from .schema import ON_ACCEPTANCE, VERSION, journal, message, metadata, newest, recollection, setting
 
 _BLOCK = 64
 _SWEEP_ROWS = 200
 """So few that a commit behind them hardly waits: 2 ms where 1000 take 10 to 40."""
 _WAL_PAGES = 4000
-MOST_RECEIPTS = 1_000_000
+_MOST, MOST_RECEIPTS = 100_000, 1_000_000
+"""Of each kind in `newest`, and of LASTING: what was to go first goes, a piece at a time."""
 _SIGN = 1 << 63
 _DAMAGED = b""
 _IDLE_SWEEPS = 2
@@ -92,17 +93,26 @@ class SqliteStore:
         if version > VERSION:
             raise StoreFault(f"{self.file}: made by a newer version of this program")
         if version < VERSION:
-            # All steps so far have added tables.
             metadata.create_all(self._connection)
+            self._move_lasting()
             run(update(setting).where(setting.c.name == "version").values(value=str(VERSION)))
         self.secret = bytes.fromhex(self._setting("secret"))
+
+    def _move_lasting(self) -> None:
+        """From version 1, which kept every row of every kind: the last one under a key is the newest."""
+        run, is_lasting = self._connection.execute, recollection.c.kind != BRIEF
+        columns = [column.name for column in newest.columns]
+        rows = select(*(recollection.c[name] for name in columns)).where(is_lasting).order_by(recollection.c.id)
+        run(insert(newest).prefix_with("OR REPLACE").from_select(columns, rows))
+        run(delete(recollection).where(is_lasting))
+        run(text("drop index if exists recollection_key"))
 
     def _take_up(self) -> None:
         """Where the last run ended."""
         last = self._read(select(journal.c.id, journal.c.next_number).order_by(journal.c.id.desc()).limit(1))
         self._last_commit, self.next_number = (int(value) for value in (last[0] if last else (0, 1)))
         self._next_row = int(self._read(select(func.max(recollection.c.id)))[0][0] or 0) + 1
-        self._receipts = int(self._read(select(func.count()).select_from(receipt))[0][0])
+        self._counts = {str(kind): int(rows) for kind, rows in self._read(select(newest.c.kind, func.count()).group_by(newest.c.kind))}
 
     def _setting(self, name: str) -> str:
         return str(self._connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one())
@@ -182,17 +192,18 @@ class SqliteStore:
             self._connection.execute(_POSTPONE, rows)
 
     def _remember(self, fresh: Sequence[Recollection]) -> dict[int, int]:
-        lasting = [(_signed(one.key), one.until, one.facts) for one in fresh if one.kind == LASTING]
-        self._receipts += len(lasting)
-        self._insert(receipt, ("key", "until", "facts"), lasting)
-        others, first = [one for one in fresh if one.kind != LASTING] if lasting else fresh, self._next_row
-        self._next_row += len(others)
+        lasting = [(one.kind, _signed(one.key), one.until, one.facts) for one in fresh if one.kind != BRIEF]
+        for kind, *_ in lasting:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+        self._insert(newest, ("kind", "key", "until", "facts"), lasting)
+        brief, first = [one for one in fresh if one.kind == BRIEF] if lasting else fresh, self._next_row
+        self._next_row += len(brief)
         self._insert(
             recollection,
             ("id", "kind", "key", "until", "facts"),
-            [(row, one.kind, _signed(one.key), one.until, one.facts) for row, one in enumerate(others, first)],
+            [(row, BRIEF, _signed(one.key), one.until, one.facts) for row, one in enumerate(brief, first)],
         )
-        return {one.key: row for row, one in enumerate(others, first) if one.kind == BRIEF}
+        return {one.key: row for row, one in enumerate(brief, first)}
 
     def _insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         for at in range(0, len(rows), _BLOCK):
@@ -216,22 +227,25 @@ class SqliteStore:
         with self._transaction():
             gone = self._connection.execute(delete(journal).where(journal.c.id.in_(old))).rowcount
             gone_too = self._connection.execute(delete(recollection).where(recollection.c.id.in_(past))).rowcount
-            forgotten = self._forget_receipts(now)
+            forgotten = max((self._forget(kind, now) for kind in self._counts), default=0)
         self._sweeps_since_commit += 1
         if self._sweeps_since_commit == _IDLE_SWEEPS:
             # The log still holds the text of what was delivered; while it is written to, it is overwritten soon (SEC-47).
             self._driver.execute("pragma wal_checkpoint(truncate)").fetchall()
         return max(gone, gone_too, forgotten) >= _SWEEP_ROWS
 
-    def _forget_receipts(self, now: float) -> int:
-        """Those that have aged out, and the oldest where there are too many."""
-        if self._receipts > MOST_RECEIPTS:
+    def _forget(self, kind: str, now: float) -> int:
+        """Those of a kind that have aged out, and the oldest of too many. Returns how many of one piece."""
+        run, column, is_of_kind = self._connection.execute, newest.c, newest.c.kind == kind
+        most = _most(kind)
+        if self._counts[kind] > most:
             # What was written anew has been counted twice.
-            self._receipts = int(self._connection.execute(select(func.count()).select_from(receipt)).scalar_one())
-        oldest = select(receipt.c.key).order_by(receipt.c.until).limit(_SWEEP_ROWS)
-        past = oldest if self._receipts > MOST_RECEIPTS else oldest.where(receipt.c.until < now)
-        gone = self._connection.execute(delete(receipt).where(receipt.c.key.in_(past))).rowcount
-        self._receipts -= gone
+            self._counts[kind] = int(run(select(func.count()).select_from(newest).where(is_of_kind)).scalar_one())
+        surplus = min(self._counts[kind] - most, _SWEEP_ROWS)
+        oldest = select(column.key).where(is_of_kind).order_by(column.until)
+        past = oldest.limit(surplus) if surplus > 0 else oldest.where(column.until < now).limit(_SWEEP_ROWS)
+        gone = run(delete(newest).where(is_of_kind, column.key.in_(past))).rowcount
+        self._counts[kind] -= gone
         return gone
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -268,14 +282,16 @@ class SqliteStore:
             yield key % (1 << 64), row
 
     def remembered(self, kind: str, now: float) -> list[tuple[int, str]]:
-        """(key, facts) of every recollection of a kind that is still good, oldest first."""
-        column = recollection.c
-        rows = self._read(select(column.key, column.facts).where(column.kind == kind, column.until >= now).order_by(column.id))
-        return [(key % (1 << 64), facts) for key, facts in rows]
+        """(key, facts) of a kind but BRIEF, still good, of too many the last; what is to go first comes first."""
+        column = newest.c
+        query = select(column.key, column.facts).where(column.kind == kind, column.until >= now)
+        rows = self._read(query.order_by(column.until.desc()).limit(_most(kind)))
+        return [(key % (1 << 64), facts) for key, facts in reversed(rows)]
 
     def recall(self, key: int, row: int, now: float) -> str:
         """The facts of the LASTING recollection of this key, else of the BRIEF one in this row; empty when there is none."""
-        found = self._read(select(receipt.c.facts).where(receipt.c.key == _signed(key), receipt.c.until >= now))
+        column = newest.c
+        found = self._read(select(column.facts).where(column.kind == LASTING, column.key == _signed(key), column.until >= now))
         if not found and row:
             query = select(recollection.c.facts).where(recollection.c.key == _signed(key), recollection.c.until >= now)
             found = self._read(query.where(recollection.c.id == row))
@@ -283,7 +299,7 @@ class SqliteStore:
 
     def receipts(self, now: float) -> Iterator[int]:
         """The key of every LASTING recollection that is still good."""
-        for (key,) in self._read(select(receipt.c.key).where(receipt.c.until >= now)):
+        for (key,) in self._read(select(newest.c.key).where(newest.c.kind == LASTING, newest.c.until >= now)):
             yield key % (1 << 64)
 
     def _read(self, query: Select[Any]) -> Sequence[Any]:
@@ -313,7 +329,7 @@ def _sync_folder(folder: Path) -> None:
 
 @lru_cache(maxsize=4 * _BLOCK)
 def _insert_sql(table: Table, columns: tuple[str, ...], rows: int) -> str:
-    statement = insert(table).prefix_with("OR REPLACE") if table is receipt else insert(table)
+    statement = insert(table).prefix_with("OR REPLACE") if table is newest else insert(table)
     one = str(statement.compile(dialect=sqlite.dialect(), column_keys=columns))
     head, values, places = one.rpartition("(")
     return f"{head}{', '.join([values + places] * rows)}"
@@ -323,6 +339,10 @@ def _insert_sql(table: Table, columns: tuple[str, ...], rows: int) -> str:
 def _delete_sql(table: Table, rows: int) -> str:
     key = next(iter(table.primary_key))
     return f"{delete(table).compile(dialect=sqlite.dialect())} WHERE {key.name} IN ({', '.join('?' * rows)})"
+
+
+def _most(kind: str) -> int:
+    return MOST_RECEIPTS if kind == LASTING else _MOST
 
 
 def _signed(key: int) -> int:

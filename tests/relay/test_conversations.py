@@ -76,6 +76,20 @@ def test_the_last_message_of_a_pair_counts(tmp_path: Path) -> None:
         assert begun.id != "k1"
 
 
+def test_what_no_longer_counts_does_not_count_after_a_restart_either(tmp_path: Path) -> None:
+    with scene(tmp_path) as it:
+        for number in range(5):
+            says(it, Conversation("k1", f"c{number}"))
+        says(it, None)
+        assert len(it.store.remembered(KIND)) == 1
+        it.restart()
+        it.relay.conversations.load(it.store.remembered(KIND))
+        begun = answer(it)
+        assert begun
+        assert begun.in_reply_to == ""
+        assert begun.id != "k1"
+
+
 def test_a_contribution_alone_is_answered_without_a_conversation(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         says(it, Conversation("", "c1"))

@@ -213,17 +213,17 @@ def memory(facts: str, key: int = 7, until: float = 1e10) -> Recollection:
     return Recollection("peer", key, until, facts)
 
 
-def test_what_is_remembered_is_there_after_a_restart_in_its_order(tmp_path: Path) -> None:
+def test_of_what_is_remembered_the_newest_is_there_after_a_restart(tmp_path: Path) -> None:
     with scene(tmp_path) as it:
         for facts in ("one", "two"):
             it.relay.remember(memory(facts))
         assert it.relay.is_committing
         it.move(0.01)
         assert not it.relay.is_committing
-        it.relay.remember(memory("past", until=1.0))
+        it.relay.remember(memory("past", 8, until=1.0))
         it.move(0.01)
         it.restart()
-        assert it.store.remembered("peer") == [(7, "one"), (7, "two")]
+        assert it.store.remembered("peer") == [(7, "two")]
 
 
 def test_what_comes_while_a_commit_runs_is_in_the_next_one(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_what_is_remembered_outlives_a_disk_that_fails_and_the_oldest_of_too_man
         it.relay.remember(memory("0"))
         it.move(0.1)
         for number in range(1, 5):
-            it.relay.remember(memory(str(number)))
+            it.relay.remember(memory(str(number), key=number))
         it.move(0.6)
         it.disk.mend()
         it.move(1.0)

@@ -137,9 +137,10 @@ def test_of_long_lived_recollections_the_newest_counts(store: SqliteStore) -> No
 
 def test_a_receipt_is_found_without_looking_at_the_others(store: SqliteStore) -> None:
     store.close()
-    for query in ("select facts from receipt where key = 1 and until >= 1.0", "select key from receipt order by until limit 200"):
-        [(*_, plan)] = by_hand(store.file, f"explain query plan {query}")
-        assert str(plan).startswith(("SEARCH receipt USING", "SCAN receipt USING INDEX"))
+    of_kind = "from newest where kind = 'receipt'"
+    for query in (f"facts {of_kind} and key = 1 and until >= 1.0", f"key {of_kind} order by until limit 200", f"count(*) {of_kind}"):
+        [(*_, plan)] = by_hand(store.file, f"explain query plan select {query}")
+        assert str(plan).startswith("SEARCH newest USING")
 
 
 def test_receipts_that_are_old_or_too_many_are_forgotten(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,14 +164,54 @@ def test_receipts_that_are_old_or_too_many_are_forgotten(store: SqliteStore, mon
 def test_a_store_of_the_version_before_is_taken_up(store: SqliteStore) -> None:
     commit(store, acceptance(1))
     store.close()
-    by_hand(store.file, "drop table receipt")
+    by_hand(store.file, "drop table newest")
+    by_hand(store.file, "create index recollection_key on recollection (key) where kind != 'request'")
     by_hand(store.file, "update setting set value = '1' where name = 'version'")
+    for kind, key, facts in (("spelling", 8, "Romeo"), ("request", 9, "brief"), ("spelling", 8, "ROMEO"), ("spelling", -1, "Tomas")):
+        by_hand(store.file, "insert into recollection (kind, key, until, facts) values (?, ?, ?, ?)", kind, key, NOW + key, facts)
     store = SqliteStore(store.file)
+    assert store.remembered("spelling", NOW - 1) == [(2**64 - 1, "Tomas"), (8, "ROMEO")]
+    assert store.recall(9, dict(store.requests(NOW))[9], NOW) == "brief"
     commit(store, Acceptance(2, "l", b"r", NOW, NOW, recollections=(Recollection("receipt", 7, NOW, "facts"),)))
     assert [entry.seq for entry in store.entries()] == [1, 2]
     assert store.recall(7, 0, NOW) == "facts"
     store.close()
     assert by_hand(store.file, "select value from setting where name = 'version'") == [(str(VERSION),)]
+
+
+@pytest.mark.parametrize("kind", ["conversation", "peer", "spelling"])
+def test_of_what_changes_with_every_message_the_store_has_one_row(store: SqliteStore, kind: str) -> None:
+    for seq in range(1, 101):
+        memory = tuple(Recollection(kind, 7, NOW + seq, f"{seq} {each}") for each in range(3))
+        store.commit([acceptance(seq)._replace(recollections=memory[:2])], [], [], [], seq + 1, NOW, memory[2:])
+    assert store.remembered(kind, NOW) == [(7, "100 2")]
+    assert store.remembered("another", NOW) == []
+    assert store.remembered(kind, NOW + 101) == []
+    store.close()
+    rows = "select count(*) from recollection where kind = ? union all select count(*) from newest where kind = ?"
+    assert by_hand(store.file, rows, kind, kind) == [(0,), (1,)]
+
+
+def test_of_each_kind_no_more_is_read_than_counts_and_the_rest_is_swept_in_pieces(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.sqlite._MOST", 3)
+    monkeypatch.setattr("gateway.store.sqlite._SWEEP_ROWS", 2)
+    kinds = ("peer", "receipt")
+    memory = tuple(Recollection(kind, key, NOW + key, str(key)) for key in range(1, 9) for kind in kinds)
+    store.commit([], [], [], [], 1, NOW, memory)
+    store = again(store)
+    assert [facts for _, facts in store.remembered("peer", NOW)] == ["6", "7", "8"]
+    monkeypatch.setattr("gateway.store.sqlite._MOST", 8)
+    assert len(store.remembered("peer", NOW)) == 8
+    monkeypatch.setattr("gateway.store.sqlite._MOST", 3)
+    assert [store.sweep(NOW, NOW) for _ in range(3)] == [True, True, False]
+    monkeypatch.setattr("gateway.store.sqlite._MOST", 8)
+    assert [facts for _, facts in store.remembered("peer", NOW)] == ["6", "7", "8"]
+    assert len(store.remembered("receipt", NOW)) == 8
+    while store.sweep(NOW + 7.5, NOW):
+        pass
+    assert [key for key, _ in store.remembered("peer", NOW)] == [key for key, _ in store.remembered("receipt", NOW)] == [8]
 
 
 def test_sweeping_removes_what_has_aged_out_a_piece_at_a_time(store: SqliteStore) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CONFIGURED = {"always": True, "never": False}
+_NEVER_SENT = {"takes": False, "source": "configured", "until": None}
 
 
 class _ListIsMeant(click.Group):
@@ -75,7 +76,7 @@ def list_(address: str, config: Path, as_json: bool) -> None:
     """List what is known of one address, or of everybody. The word list may be left out.
 
     \b
-    takes:   whether he takes it; of html and sipfrag the route has to send it, too
+    takes:   whether he takes it, and the route of his domain sends it
     source:  configured, pinned, or how it was learned: 415, OPTIONS, sent
     until:   when that is forgotten
 
@@ -102,7 +103,11 @@ def list_(address: str, config: Path, as_json: bool) -> None:
 
 
 def _with_configured(settings: Settings, rows: list[dict[str, Any]], domain: str) -> list[dict[str, Any]]:
-    """What the routes leave no choice about in front; of one address, in place of what is known."""
+    """What the routes leave no choice about in front; of one address, in place of what is known.
+
+    What is known to be taken and what the route of the domain never sends is a no of the route's.
+    """
+    rows = [{**row, **_NEVER_SENT} if row["takes"] and _is_never_sent(settings, row) else row for row in rows]
     routes = (settings.route(domain),) if domain else settings.routes
     own = [
         {"address": route.domain if route.domain == "*" else f"*@{route.domain}", "feature": feature, "takes": _CONFIGURED[word],
@@ -116,6 +121,11 @@ def _with_configured(settings: Settings, rows: list[dict[str, Any]], domain: str
         own = [row for row in own if row["feature"] != "typing"]
     settled = {row["feature"] for row in own} if domain else set()
     return own + [row for row in rows if row["feature"] not in settled]
+
+
+def _is_never_sent(settings: Settings, row: dict[str, Any]) -> bool:
+    route = settings.route(row["address"].rpartition("@")[2])
+    return not {"html": route.html, "sipfrag": route.failure_report == "sipfrag"}.get(row["feature"], True)
 
 
 @command.command("pin", short_help="Say what somebody takes, whatever is learned.")

@@ -13,7 +13,7 @@ import structlog
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
-from gateway.core.ports import Delivery, Parcel, Peer, Policy, Sink
+from gateway.core.ports import Delivery, Notice, Parcel, Peer, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.tokens import fresh_token
@@ -258,15 +258,14 @@ class SipAdapter:
             self._endpoint.counters[name] += 1
             if name == "misnamed" and isinstance(read, Envelope):
                 log.info("message/cpim names another author", side="sip", trace_id=read.trace_id, peer=read.peer)
-        self._peers.met(request, read)
         self._offered.add(key)
         try:
             if isinstance(read, Envelope):
                 # The Sink knows no more of what it has not kept.
-                answered = partial(self._answered, transaction, key, remember=read.volatile)
+                answered = partial(self._answered, transaction, key, read, remember=read.volatile)
                 self._sink.offer(read, answered, (transaction.key, key))
             else:
-                self._sink.told(read, partial(self._told, transaction, peer, key))
+                self._sink.told(read, partial(self._told, transaction, peer, key, read))
         except Exception:
             self._offered.discard(key)
             raise
@@ -283,10 +282,12 @@ class SipAdapter:
             raise Refusal("merged")
         return age is not None
 
-    def _told(self, transaction: ServerTransaction, peer: Peer, message_key: int, refusal: Refusal | None) -> None:
+    def _told(
+        self, transaction: ServerTransaction, peer: Peer, message_key: int, read: tuple[Notice, ...], refusal: Refusal | None
+    ) -> None:
         """The Sink has decided on news: a report of what it does not know is a message like any other, with the text beside the report."""
         if refusal is None or refusal.key != "report-unknown" or self._is_late(transaction):
-            self._answered(transaction, message_key, refusal, remember=True)
+            self._answered(transaction, message_key, read, refusal, remember=True)
             return
         self._offered.discard(message_key)
         self._safely(transaction, partial(self._offer, peer, message_key, unknown=True))
@@ -294,9 +295,19 @@ class SipAdapter:
     def _is_late(self, transaction: ServerTransaction) -> bool:
         return self._loop.time() - transaction.arrived > self._timers.timeout
 
-    def _answered(self, transaction: ServerTransaction, message_key: int, refusal: Refusal | None, *, remember: bool = False) -> None:
+    def _answered(
+        self,
+        transaction: ServerTransaction,
+        message_key: int,
+        read: Envelope | tuple[Notice, ...],
+        refusal: Refusal | None,
+        *,
+        remember: bool = False,
+    ) -> None:
         """The Sink has decided."""
         self._offered.discard(message_key)
+        if refusal is None:
+            self._peers.met(transaction.request, read)
         if self._is_late(transaction):
             # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
             self._endpoint.forget(transaction)

@@ -41,13 +41,15 @@ FEATURES = {
 """Each field of Takes, and the media type by which an Accept names it."""
 PINNED = "pinned"
 SENT, OPTIONS, REFUSED = "sent", "OPTIONS", "415"
-_RANK = {SENT: 0, OPTIONS: 1, REFUSED: 2}
-"""Where facts come from: what a user has sent himself, his answer to OPTIONS, his 415. Of two about the same that still count, the one with
-the better source holds, and of the same source the newer."""
+_SOURCES = (SENT, OPTIONS, REFUSED, PINNED)
+"""Where facts come from: what a user has sent himself, his answer to OPTIONS, his 415, the operator. Of what was learned the newest holds,
+but an answer to OPTIONS takes back no 415 that still counts."""
 LEARNED_SECONDS, PINNED_SECONDS = 86_400.0, 365 * 86_400.0
 MOST_KNOWN = 100_000
 _RANGE = re.compile(r"[^\s/\"<>]+/[^\s/\"<>]+")
 _NEVER = re.compile(r"q[ \t]*=[ \t]*0(?:\.0{0,3})?")
+_OF_MESSAGES = re.compile(r"text/|message/(?:\*|cpim|imdn\+xml)\Z|multipart/|\*/\*")
+"""Media ranges of what a MESSAGE carries; a phone names message/sipfrag for its transfers."""
 _FEATURE_OF = {media_type: feature for feature, media_type in FEATURES.items()}
 
 assert set(FEATURES) == {each.name for each in fields(Takes)}
@@ -121,26 +123,42 @@ class Peers:
             self._learn(address, found, REFUSED)
 
     def answered(self, address: SipAddress, response: Headers) -> None:
-        """A 2xx to OPTIONS (RFC 3261 section 11.2)."""
-        self._learn(address, listed(response), OPTIONS)
+        """A 2xx to OPTIONS, where Accept says what an INVITE may carry (RFC 3261 section 11.2).
+
+        So what it names is taken, and what it does not name may be taken all the same. Only of typing notices, which nobody misses, one
+        that speaks of messages and not of them says no.
+        """
+        found = listed(response)
+        takes = {feature: True for feature, is_taken in found.items() if is_taken}
+        if found.get("typing") is False and any(_OF_MESSAGES.match(name) for name in _accepted(response)):
+            takes["typing"] = False
+        self._learn(address, takes, OPTIONS)
 
     def met(self, request: Request, read: Envelope | tuple[Notice, ...]) -> None:
-        """A MESSAGE that may be kept, and what was read of it: what somebody sends himself he takes, too.
+        """A MESSAGE that was accepted, and what was read of it: what somebody sends himself he takes, too.
 
-        Who asks for notifications takes them. An Accept has no place in a MESSAGE, and says nothing there (RFC 3428 table 1, MSG-34).
+        Who asks for notifications takes them, while no 415 of his says otherwise. A report of a failure shows nothing: whom it names is
+        not who wrote it. An Accept has no place in a MESSAGE, and says nothing there (RFC 3428 table 1, MSG-34).
         """
         shown = {_feature_of(request.content_type)}
         if isinstance(read, Envelope):
             sender = read.sender
-            shown |= {_feature_of(read.message.entity.content_type), "imdn" if read.asked else ""}
-        elif read:
-            name, whose, _ = read[0].trace
-            sender = _address(whose)
-            shown.add("imdn" if name.startswith("imdn ") else "sipfrag")
+            shown.add(_feature_of(read.message.entity.content_type))
+            if read.asked and not self._has_refused(sender, "imdn"):
+                shown.add("imdn")
+        elif read and read[0].trace[0].startswith("imdn "):
+            # The author of a notification is the sender of its request.
+            sender = _address(read[0].trace[1])
+            shown.add("imdn")
         else:
             return
         if isinstance(sender, SipAddress) and (takes := dict.fromkeys(shown - {""}, True)):
             self._learn(sender, takes, SENT)
+
+    def _has_refused(self, address: Address, feature: str) -> bool:
+        """Whether a 415 of his still counts."""
+        facts = self._learned.get(address.normal, {}) if isinstance(address, SipAddress) else {}
+        return feature in facts and facts[feature].source == REFUSED and facts[feature].until > self._clock()
 
     def may_ask(self, address: SipAddress) -> bool:
         """Whether he may be asked by OPTIONS now: once in 24 h, whatever comes of it. He counts as asked then."""
@@ -150,12 +168,17 @@ class Peers:
         learn(self._asked, who, now + LEARNED_SECONDS, MOST_KNOWN)
         return True
 
-    def not_asked(self, address: SipAddress) -> None:
-        """It could not be sent: he may be asked the next time."""
-        self._asked.pop(address.normal, None)
+    def not_asked(self, address: SipAddress, wait: float = 0.0) -> None:
+        """It could not be sent: he may be asked the next time, after so many seconds."""
+        learn(self._asked, address.normal, self._clock() + wait, MOST_KNOWN)
 
     def _learn(self, address: SipAddress, takes: Mapping[str, bool], source: str) -> None:
-        """Take up what is new, or about to be forgotten; so a fact that is shown with every message is written twice a day."""
+        """Take up what is new, or about to be forgotten; so a fact that is shown with every message is written twice a day.
+
+        Of a domain, and of whoever does not say who he is, there is nothing to learn.
+        """
+        if not address.user or address.is_anonymous:
+            return
         who, now = address.normal, self._clock()
         known = {feature: fact for feature, fact in self._learned.get(who, {}).items() if fact.until > now}
         fresh = {
@@ -226,7 +249,7 @@ def _address(text: str) -> SipAddress:
 
 def _known(facts: ByFeature) -> ByFeature:
     """Without what another version knew."""
-    return {feature: fact for feature, fact in facts.items() if feature in FEATURES and fact.source in (PINNED, *_RANK)}
+    return {feature: fact for feature, fact in facts.items() if feature in FEATURES and fact.source in _SOURCES}
 
 
 def _feature_of(content_type: ContentType | None) -> str:
@@ -234,9 +257,9 @@ def _feature_of(content_type: ContentType | None) -> str:
 
 
 def _outweighs(is_taken: bool, source: str, known: Fact | None, now: float) -> bool:
-    if known is None or _RANK[source] > _RANK[known.source]:
+    if known is None or REFUSED == source != known.source:
         return True
-    if source != known.source:
+    if source == OPTIONS and known.source == REFUSED:
         return False
     return is_taken is not known.takes or known.until - now < LEARNED_SECONDS / 2
 
@@ -257,6 +280,10 @@ def listed(headers: Headers) -> dict[str, bool]:
     if not found["imdn"] and found["cpim"] and FEATURES["imdn"] not in ranges:
         del found["imdn"]
     return found
+
+
+def _accepted(headers: Headers) -> list[str]:
+    return [name for name, is_accepted in _ranges(headers.values("accept")).items() if is_accepted]
 
 
 def _ranges(values: Sequence[str]) -> dict[str, bool]:

@@ -20,6 +20,8 @@ from .locate import Locator, NotFoundError, Target
 from .message import Response
 from .peers import Peers
 
+ASK_AGAIN_SECONDS = 60.0
+"""After DNS has not answered: nothing keeps that in mind but this, and every typing notice would ask it."""
 MOST_ASKED = 64
 """How many may be asked at once: at a next hop that is dead, two a second."""
 
@@ -66,6 +68,8 @@ class Questions:
             else:
                 self._peers.not_asked(address)
         except (NotFoundError, Refusal) as fault:
+            if isinstance(fault, NotFoundError) and fault.temporary:
+                self._peers.not_asked(address, ASK_AGAIN_SECONDS)
             log.info("cannot be asked", side="sip", reason=str(fault))
         finally:
             self._open -= not is_sent

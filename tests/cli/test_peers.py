@@ -37,7 +37,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     kept: list[Recollection] = []
     Peers(store.secret, lambda: NOW - 90_000, kept.append).pin(SipAddress("tomas", "sip.example"), {"typing": False})
     peers = Peers(store.secret, lambda: NOW - 3600, kept.append)
-    peers._learn(SipAddress("romeo", "sip.example"), {"cpim": False, "html": True}, "415")
+    peers._learn(SipAddress("romeo", "sip.example"), {"cpim": False, "typing": True}, "415")
     store.commit([], [], [], [], 1, NOW, kept)
     store.close()
     return path
@@ -61,7 +61,7 @@ def test_the_list_for_people_and_for_scripts(config: Path) -> None:
         "address            feature  takes  source  until",
         "-----------------  -------  -----  ------  --------------------",
         "romeo@sip.example  cpim     no     415     2030-03-18T16:46:40Z",
-        "romeo@sip.example  html     yes    415     2030-03-18T16:46:40Z",
+        "romeo@sip.example  typing   yes    415     2030-03-18T16:46:40Z",
         "tomas@sip.example  typing   no     pinned  2031-03-16T16:46:40Z",
     ]
     assert rows(config)[0] == {
@@ -76,7 +76,7 @@ def test_the_list_for_people_and_for_scripts(config: Path) -> None:
 
 @pytest.mark.parametrize("address", ["sip:romeo@sip.example", "romeo@sip.example", "sip:ROMEO@sip.example", "xmpp:romeo@sip.example"])
 def test_one_address_by_any_of_its_names(config: Path, address: str) -> None:
-    assert facts(config, address) == facts(config, "list", address) == {"cpim": (False, "415"), "html": (True, "415")}
+    assert facts(config, address) == facts(config, "list", address) == {"cpim": (False, "415"), "typing": (True, "415")}
 
 
 def test_what_a_route_leaves_no_choice_about_stands_in_front_and_for_one_address_in_place_of_the_rest(config: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_a_route_leaves_no_choice_about_stands_in_front_and_for_one_address
         ("*@sip.example", "cpim", False, "configured", None),
         ("*", "imdn", True, "configured", None),
     ]
-    assert facts(config, "sip:romeo@sip.example") == {"cpim": (False, "configured"), "html": (True, "415")}
+    assert facts(config, "sip:romeo@sip.example") == {"cpim": (False, "configured"), "typing": (True, "415")}
     assert "*@sip.example      cpim     no     configured\n" in printed(peers(config))
 
 
@@ -95,9 +95,25 @@ def test_typing_notices_stop_for_who_does_not_take_them_whatever_the_route_says(
     assert facts(config, "sip:romeo@sip.example")["typing"] == (True, "configured")
 
 
+@pytest.mark.parametrize("feature", ["html", "sipfrag"])
+def test_what_the_route_never_sends_is_taken_nowhere(config: Path, feature: str) -> None:
+    sends = {"html": "html = true", "sipfrag": 'failure_report = "sipfrag"'}
+    for whom in ("romeo@sip.example", "*@sip.example"):
+        printed(peers(config, "pin", whom, f"{feature}=yes"))
+    assert [(row["takes"], row["source"], row["until"]) for row in rows(config) if row["feature"] == feature] == [
+        (False, "configured", None)
+    ] * 2
+    assert facts(config, "sip:romeo@sip.example")[feature] == (False, "configured")
+    config.write_text(config.read_text() + f'[[route]]\ndomain = "sip.example"\n{sends[feature]}\n')
+    assert [(row["takes"], row["source"]) for row in rows(config) if row["feature"] == feature] == [(True, "pinned")] * 2
+    assert facts(config, "sip:romeo@sip.example")[feature] == (True, "pinned")
+    printed(peers(config, "pin", "romeo@sip.example", f"{feature}=no"))
+    assert facts(config, "sip:romeo@sip.example")[feature] == (False, "pinned")
+
+
 def test_pin_and_forget(config: Path) -> None:
     assert printed(peers(config, "pin", "sip:romeo@sip.example", "cpim=yes", "imdn=no")) == "sip:romeo@sip.example: pin done\n"
-    assert facts(config, "sip:romeo@sip.example") == {"cpim": (True, "pinned"), "html": (True, "415"), "imdn": (False, "pinned")}
+    assert facts(config, "sip:romeo@sip.example") == {"cpim": (True, "pinned"), "typing": (True, "415"), "imdn": (False, "pinned")}
     printed(peers(config, "pin", "sip:romeo@sip.example", "cpim=auto"))
     assert facts(config, "sip:romeo@sip.example")["cpim"] == (False, "415")
     done = json.loads(printed(peers(config, "forget", "sip:romeo@sip.example", "--json")))

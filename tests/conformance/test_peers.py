@@ -102,7 +102,8 @@ def test_what_is_refused_as_cpim_goes_once_more_as_plain_text_and_the_next_one_a
 
     asyncio.run(talk())
     assert known(it, user)["cpim"] == (False, "415")
-    assert known(it, user).get("html") == ((True, "415") if accept else None)
+    # The route sends none.
+    assert known(it, user).get("html") == ((False, "configured") if accept else None)
 
 
 @pytest.mark.requirement("SIP-104")

@@ -277,6 +277,26 @@ def test_a_refused_request_leaves_nothing_behind() -> None:
     run(talk)
 
 
+@pytest.mark.requirement("FRAG-42")
+def test_only_of_who_is_accepted_is_anything_learned_and_never_of_whom_a_report_names() -> None:
+    async def talk() -> None:
+        async with both(sink=Notes(Refusal("queue-full"))) as (it, romeo):
+            html = {"body": b"<b>hi</b>", "content_type": "text/html"}
+            assert status(await romeo.ask(it, request(branch="z9hG4bK-1", **html))) == 503  # type: ignore[arg-type]
+            assert it.peers.rows() == []
+            it.sink.verdict = None
+            for branch, whom in enumerate(("sip:v@evil.example", "sip:sip.example", "sip:romeo@sip.example"), 2):
+                report = f"SIP/2.0 480 Gone\r\nTo: <{whom}>\r\nCall-ID: n\r\nCSeq: 1 MESSAGE\r\n".encode()
+                said = request(branch=f"z9hG4bK-{branch}", call_id=f"c{branch}", body=report, content_type="message/sipfrag")
+                assert status(await romeo.ask(it, said)) == 202
+            assert [notice.trace[1] for notice in it.sink.notices] == ["romeo@sip.example"]
+            assert it.peers.rows() == []
+            assert status(await romeo.ask(it, request(branch="z9hG4bK-9", call_id="c9", **html))) == 202  # type: ignore[arg-type]
+            assert [(row.address, row.feature) for row in it.peers.rows()] == [("romeo@sip.example", "html")]
+
+    run(talk)
+
+
 def test_a_refusal_for_now_stays_the_answer_of_its_transaction() -> None:
     async def talk() -> None:
         async with both(sink=Notes(Refusal("overloaded"))) as (it, romeo):

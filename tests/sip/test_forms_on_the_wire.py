@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +19,7 @@ from gateway.core.uri import Uri
 from gateway.sip import questions as questions_module
 from gateway.sip.bodies import Body
 from gateway.sip.codec import Draft
+from gateway.sip.locate import NotFoundError
 from gateway.sip.redirect import Place, Trail
 from gateway.sip.takes import UNKNOWN, Takes
 from tests.sip.rig import ROMEO, Try, header, headers, param, response, settings
@@ -271,7 +273,7 @@ def test_he_is_asked_once_over_his_next_hop_and_his_accept_is_learned() -> None:
             romeo.reply(response(asked, accept="text/plain, application/im-iscomposing+xml"))
             me = it.letter().envelope.recipient
             await until(lambda: it.peers.takes(me) != UNKNOWN)  # type: ignore[arg-type]
-            assert it.peers.takes(me) == Takes(cpim=False, imdn=False, typing=True, html=False, sipfrag=False)  # type: ignore[arg-type]
+            assert it.peers.takes(me) == Takes(typing=True)  # type: ignore[arg-type]
             wonder(it)
             await settled()
             assert romeo.came.waiting == []
@@ -343,6 +345,29 @@ def test_nobody_is_asked_at_a_hop_that_wants_us_to_wait_or_cannot_be_found() -> 
         async with side(settings(RouteRule("*", "sip:127.0.0.1:9;transport=tls"))) as it:
             wonder(it)
             await until(lambda: it.adapter._questions._open == 0)
+
+    run(talk)
+
+
+@pytest.mark.parametrize("is_temporary", [True, False])
+def test_where_dns_did_not_answer_he_may_be_asked_after_a_minute(is_temporary: bool) -> None:
+    async def talk() -> None:
+        lookups = 0
+
+        async def locate(_: object) -> NoReturn:
+            nonlocal lookups
+            lookups += 1
+            raise NotFoundError("DNS is away", temporary=is_temporary)
+
+        async with side(settings(RouteRule("*", "sip:proxy.example"))) as it:
+            it.adapter._locator.locate = locate  # type: ignore[method-assign,assignment]
+            clock, later = it.peers._clock, [0.0]
+            it.peers._clock = lambda: clock() + later[0]
+            for seconds, expected in ((0.0, 1), (50.0, 1), (61.0, 1 + is_temporary), (110.0, 1 + is_temporary)):
+                later[0] = seconds
+                wonder(it)
+                await until(lambda: it.adapter._questions._open == 0)
+                assert lookups == expected
 
     run(talk)
 

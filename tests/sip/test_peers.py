@@ -155,32 +155,113 @@ def test_what_somebody_sends_he_takes(content_type: str, wishes: frozenset[str],
     assert it.known() == dict.fromkeys(taken.split(), (True, "sent"))
 
 
-def test_who_sends_a_notification_or_a_report_takes_it() -> None:
+def test_who_sends_a_notification_takes_it() -> None:
     it = World()
     notice = Notice(("imdn id", "romeo@sip.example", "juliet@xmpp.example"), Disposition.DELIVERED)
     it.peers.met(asked("message/imdn+xml"), (notice,))
     assert it.peers.takes(ROMEO) == Takes(imdn=True)
-    report = Notice(("call-1 7", "tomas@sip.example", "juliet@xmpp.example"), Outcome(Verdict.FAILED, 404))
-    it.peers.met(asked("multipart/mixed"), (report,))
-    assert it.peers.takes(TOMAS) == Takes(sipfrag=True)
     it.peers.met(asked("message/imdn+xml"), ())
 
 
+@pytest.mark.requirement("FRAG-42")
+@pytest.mark.parametrize("whom", ["tomas@sip.example", "sip.example", "x@evil.example"])
+@pytest.mark.parametrize("content_type", ["message/sipfrag", "multipart/mixed"])
+def test_nothing_is_learned_of_whom_a_report_names(content_type: str, whom: str) -> None:
+    it = World()
+    it.peers.met(asked(content_type), (Notice(("call-1 7", whom, "juliet@xmpp.example"), Outcome(Verdict.FAILED, 404)),))
+    assert (it.peers.rows(), it.kept) == ([], [])
+
+
+@pytest.mark.parametrize("sender", [DOMAIN, SipAddress.anonymous("sip.example")])
+def test_nothing_is_learned_of_a_domain_and_of_whoever_does_not_say_who_he_is(sender: SipAddress) -> None:
+    it = World()
+    it.peers.met(asked("message/cpim"), letter(sender=sender))
+    assert (it.peers.rows(), it.kept) == ([], [])
+
+
 @pytest.mark.requirement("ICPIM-34")
-def test_a_better_source_holds_and_of_the_same_the_newer() -> None:
+def test_the_newest_holds_but_an_answer_to_options_against_a_415() -> None:
     it = World()
     it.refused("cpim")
-    it.peers.met(asked("message/cpim", accept="*/*"), letter())
-    it.peers.answered(ROMEO, answer(200, "message/cpim"))
+    it.peers.answered(ROMEO, answer(200, "message/cpim, text/plain"))
     assert it.known()["cpim"] == (False, "415")
     assert it.known()["typing"] == (False, "OPTIONS")
+    it.now += 1
+    it.peers.met(asked("message/cpim"), letter())
+    assert it.known()["cpim"] == (True, "sent")
+    it.refused("cpim")
+    assert it.known()["cpim"] == (False, "415")
+    it.peers.met(asked("application/im-iscomposing+xml"), letter())
+    assert it.known()["typing"] == (True, "sent")
+    it.peers.answered(ROMEO, answer(200, "text/plain"))
+    assert it.known()["typing"] == (False, "OPTIONS")
+    it.refused("typing")
+    it.peers.answered(ROMEO, answer(200, "application/im-iscomposing+xml"))
+    assert it.known()["typing"] == (False, "415")
+    it.now += DAY
+    it.peers.answered(ROMEO, answer(200, "application/im-iscomposing+xml"))
+    assert it.known() == {"typing": (True, "OPTIONS")}
+
+
+@pytest.mark.requirement("ICPIM-34")
+def test_a_415_with_accept_outweighs_what_was_sent_before() -> None:
+    it = World()
+    it.peers.met(asked("message/cpim"), letter())
+    it.refused("cpim")
+    it.peers.met(asked("message/cpim", accept="*/*"), letter())
+    it.refused("html", "text/plain")
+    assert it.known()["cpim"] == (False, "415")
     it.refused("html", "message/cpim")
     assert it.known()["cpim"] == (True, "415")
     it.now += DAY
     it.peers.met(asked("message/cpim"), letter())
     assert it.known() == {"cpim": (True, "sent")}
-    it.peers.answered(ROMEO, answer(200, "text/plain"))
-    assert it.known()["cpim"] == (False, "OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("accept", "taken", "is_typing_taken"),
+    [
+        ("application/sdp", "", None),
+        ("application/sdp, application/dialog-info+xml, message/sipfrag;version=2.0", "sipfrag", None),
+        ("", "", None),
+        ("text/plain;q=0", "", None),
+        ("text/plain", "", False),
+        ("application/sdp, text/html", "html", False),
+        ("message/cpim;q=0, message/*", "imdn sipfrag", False),
+        ("message/imdn+xml", "imdn", False),
+        ("text/plain, application/im-iscomposing+xml", "", True),
+        ("*/*", "cpim imdn html sipfrag", True),
+        ("multipart/mixed, */*;q=0", "", False),
+    ],
+)
+@pytest.mark.requirement("ICPIM-34")
+def test_an_answer_to_options_tells_what_is_taken_and_no_only_of_typing(accept: str, taken: str, is_typing_taken: bool | None) -> None:
+    it = World()
+    it.peers.answered(ROMEO, answer(200, accept))
+    assert it.peers.takes(ROMEO) == Takes(typing=is_typing_taken, **dict.fromkeys(taken.split(), True))
+
+
+def test_who_has_refused_a_notification_takes_none_for_asking_and_takes_them_when_he_sends_one() -> None:
+    it = World()
+    it.refused("imdn")
+    it.peers.met(asked("message/cpim"), letter(frozenset((DISPLAY,))))
+    assert it.known() == {"cpim": (True, "sent"), "imdn": (False, "415")}
+    notice = Notice(("imdn id", "romeo@sip.example", "juliet@xmpp.example"), Disposition.DELIVERED)
+    it.peers.met(asked("message/imdn+xml"), (notice,))
+    assert it.known()["imdn"] == (True, "sent")
+    it.refused("imdn")
+    it.now += DAY
+    it.peers.met(asked("message/cpim"), letter(frozenset((DISPLAY,))))
+    assert it.known()["imdn"] == (True, "sent")
+
+
+def test_an_answer_to_options_takes_back_nothing_that_he_has_shown() -> None:
+    it = World()
+    it.peers.met(asked("message/cpim"), letter(frozenset((DISPLAY,))))
+    for accept in ("application/sdp", "text/plain"):
+        it.now += 1
+        it.peers.answered(ROMEO, answer(200, accept))
+        assert (it.peers.takes(ROMEO).cpim, it.peers.takes(ROMEO).imdn) == (True, True)
 
 
 def test_an_answer_to_options_without_accept_teaches_nothing() -> None:
@@ -198,6 +279,13 @@ def test_he_is_asked_once_a_day() -> None:
     it.now += 1
     assert it.peers.may_ask(ROMEO)
     it.peers.forget(ROMEO)
+    assert it.peers.may_ask(ROMEO)
+    it.peers.not_asked(ROMEO, 60.0)
+    it.now += 59
+    assert not it.peers.may_ask(ROMEO)
+    it.now += 1
+    assert it.peers.may_ask(ROMEO)
+    it.peers.not_asked(ROMEO)
     assert it.peers.may_ask(ROMEO)
 
 

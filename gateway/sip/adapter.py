@@ -1,9 +1,8 @@
-"""The SIP side as the rest of the gateway sees it: takes requests to the Sink, and carries deliveries as requests of our own."""
+"""The SIP side as the rest of the gateway sees it: its life and its time, and deliveries carried as requests of our own."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import NamedTuple, cast
@@ -13,15 +12,15 @@ import structlog
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
-from gateway.core.ports import Delivery, Notice, Parcel, Peer, Policy, Sink
+from gateway.core.ports import Delivery, Parcel, Policy, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
-from gateway.core.tokens import fresh_token
 from gateway.core.uri import Uri
 
+from .arrivals import Arrivals
 from .bodies import Form, needed
 from .codec import Draft, SipCodec
-from .endpoint import TRYING_AFTER_SECONDS, Answer, Endpoint, ServerTransaction
+from .endpoint import TRYING_AFTER_SECONDS, Endpoint, ServerTransaction
 from .flow import Flow
 from .hops import Hops
 from .listening import longest_sent_by, sent_by
@@ -34,7 +33,6 @@ from .redirect import Place, Redirects, Trail
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
 from .uas import Uas
-from .writer import PHRASES
 
 MOST_PENDING = 4096
 """Requests of ours that may wait for their answer at once; retries get half of that, so that dead next hops do not starve live ones."""
@@ -43,7 +41,6 @@ _TIMED_OUT = Outcome(Verdict.UNKNOWN, 408, "The SIP side did not answer")
 _CONNECTION_LOST = Outcome(Verdict.UNKNOWN, 408, "The connection to the SIP side was lost")
 _UNREACHABLE = Outcome(Verdict.LATER, 408, "The SIP side cannot be reached")
 _NOT_LOOKED_UP = Outcome(Verdict.LATER, 408, "The SIP side cannot be looked up")
-_BROKEN = Answer(500, PHRASES[500])
 _NO_FORM_LEFT = Outcome(Verdict.FAILED, 415, "No form of it is taken there")
 _UNSUPPORTED, _UNAVAILABLE = 415, 503
 
@@ -71,7 +68,7 @@ class SipAdapter:
     window = 1
     _loop: asyncio.AbstractEventLoop
     _endpoint: Endpoint
-    _uas: Uas
+    _arrivals: Arrivals
 
     def __init__(
         self,
@@ -97,8 +94,6 @@ class SipAdapter:
         self._timer_at = float("inf")
         # Gates that were refused for want of room, in the order in which they are told when there is some.
         self._refused: dict[str, None] = {}
-        self._draining = False
-        self._offered: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         # What comes between `open` and `serve` waits here.
         self._early: list[Callable[[], None]] | None = []
@@ -112,7 +107,7 @@ class SipAdapter:
         self._codec.sent_by.update(longest_sent_by(listeners, name))
         self._sent_by = {local: sent_by(local, name) for _, local in listeners}
         ours = frozenset(self._sent_by.values())
-        self._uas = Uas(self._policy, self._tables, self._settings, self._secret, ours)
+        uas = Uas(self._policy, self._tables, self._settings, self._secret, ours)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,
@@ -126,6 +121,7 @@ class SipAdapter:
             now=self._loop.time(),
             timers=self._timers,
         )
+        self._arrivals = Arrivals(uas, self._endpoint, self._sink, self._peers, self._loop.time, self._timers.timeout, self._disown)
 
     def serve(self) -> None:
         """Take what has come since `open`, and whatever comes: the relay is there."""
@@ -135,7 +131,7 @@ class SipAdapter:
 
     def drain(self) -> None:
         """From now on new requests get 503."""
-        self._draining = True
+        self._arrivals.drain()
 
     def close(self) -> None:
         """Close every socket. What was on its way is tried again at the next start."""
@@ -204,134 +200,14 @@ class SipAdapter:
 
     # -- requests that come --------------------------------------------------------------------------------------------
     def _arrived(self, transaction: ServerTransaction) -> None:
-        """A new request: refuse it, answer it, or offer it."""
-        self._safely(transaction, self._take)
+        self._arrivals.take(transaction)
         self._arm(transaction.arrived + (self._timers.t1 if transaction.request.method == "INVITE" else TRYING_AFTER_SECONDS))
-
-    def _safely(self, transaction: ServerTransaction, take: Callable[[ServerTransaction], None]) -> None:
-        try:
-            self._decide(transaction, take)
-        except Exception:
-            # A defect of ours: its sender is told, and no transaction is left hanging.
-            log.exception("cannot take a request", side="sip", call_id=transaction.request.call_id, peer=str(transaction.flow))
-            self._endpoint.answer(transaction, _BROKEN, self._loop.time(), remember=True)
-
-    def _decide(self, transaction: ServerTransaction, take: Callable[[ServerTransaction], None]) -> None:
-        try:
-            take(transaction)
-        except Refusal as refusal:
-            if refusal.key == "loop":
-                self._disown(transaction.request)
-            self._refuse(transaction, refusal)
 
     def _disown(self, request: Request) -> None:
         """A request of ours has come back: the 482 that it gets says nothing of an earlier copy of it."""
         for via in request.vias:
             if (ours := self._endpoint.clients.pending(via.branch or "")) and isinstance(ours.user, _Attempt):
                 ours.user = ours.user._replace(repeat=False)
-
-    def _take(self, transaction: ServerTransaction) -> None:
-        request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
-        peer = uas.peer(flow.transport, flow.host)
-        uas.method(request)
-        if request.method == "OPTIONS":
-            if self._draining:
-                raise Refusal("shutting-down")
-            self._endpoint.answer(transaction, uas.options(request, flow.local), now, remember=False)
-            return
-        key = uas.message_key(request)
-        if self._is_known(transaction, key):
-            self._accept(transaction)
-            return
-        if self._draining or self._endpoint.is_crowded:
-            raise Refusal("shutting-down" if self._draining else "overloaded")
-        self._offer(peer, key, transaction)
-
-    def _offer(self, peer: Peer, key: int, transaction: ServerTransaction, *, unknown: bool = False) -> None:
-        """Hand on what a MESSAGE brings. key: of the message. unknown: as for `Uas.message`. Raises Refusal."""
-        request, uas = transaction.request, self._uas
-        read = uas.message(request, peer, fresh_token(), time.time(), transaction.flow.local, unknown=unknown)
-        if read is None:
-            self._accept(transaction, remember=True)
-            return
-        for name in uas.oddities(request, read):
-            self._endpoint.counters[name] += 1
-            if name == "misnamed" and isinstance(read, Envelope):
-                log.info("message/cpim names another author", side="sip", trace_id=read.trace_id, peer=read.peer)
-        self._offered.add(key)
-        try:
-            if isinstance(read, Envelope):
-                # The Sink knows no more of what it has not kept.
-                answered = partial(self._answered, transaction, key, read, remember=read.volatile)
-                self._sink.offer(read, answered, (transaction.key, key))
-            else:
-                self._sink.told(read, partial(self._told, transaction, peer, key, read))
-        except Exception:
-            self._offered.discard(key)
-            raise
-
-    def _is_known(self, transaction: ServerTransaction, message_key: int) -> bool:
-        """Whether this message was kept before: it is answered as it was then, and not kept again (MSG-19).
-
-        Raises Refusal for a copy on another branch while the first transaction lives: a merged request (RFC 3261 section 8.2.2.2).
-        """
-        if self._sink.age(transaction.key) is not None:
-            return True
-        age = self._sink.age(message_key)
-        if message_key in self._offered or (age is not None and age <= self._timers.timeout and not transaction.flow.reliable):
-            raise Refusal("merged")
-        return age is not None
-
-    def _told(
-        self, transaction: ServerTransaction, peer: Peer, message_key: int, read: tuple[Notice, ...], refusal: Refusal | None
-    ) -> None:
-        """The Sink has decided on news: a report of what it does not know is a message like any other, with the text beside the report."""
-        if refusal is None or refusal.key != "report-unknown" or self._is_late(transaction):
-            self._answered(transaction, message_key, read, refusal, remember=True)
-            return
-        self._offered.discard(message_key)
-        self._safely(transaction, partial(self._offer, peer, message_key, unknown=True))
-
-    def _is_late(self, transaction: ServerTransaction) -> bool:
-        return self._loop.time() - transaction.arrived > self._timers.timeout
-
-    def _answered(
-        self,
-        transaction: ServerTransaction,
-        message_key: int,
-        read: Envelope | tuple[Notice, ...],
-        refusal: Refusal | None,
-        *,
-        remember: bool = False,
-    ) -> None:
-        """The Sink has decided."""
-        self._offered.discard(message_key)
-        if refusal is None:
-            self._peers.met(transaction.request, read)
-        if self._is_late(transaction):
-            # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
-            self._endpoint.forget(transaction)
-        elif refusal is None:
-            self._accept(transaction, remember=remember)
-        else:
-            self._refuse(transaction, refusal)
-
-    def _accept(self, transaction: ServerTransaction, *, remember: bool = False) -> None:
-        """What the Sink keeps, it also knows again: such an answer need not be remembered a second time."""
-        self._endpoint.answer(transaction, self._uas.accepted, self._loop.time(), remember=remember)
-
-    def _refuse(self, transaction: ServerTransaction, refusal: Refusal) -> None:
-        log.info(
-            "refused",
-            side="sip",
-            key=refusal.key,
-            detail=refusal.detail,
-            peer=str(transaction.flow),
-            method=transaction.request.method,
-            call_id=transaction.request.call_id,
-        )
-        uas = self._uas
-        self._endpoint.answer(transaction, uas.refused(refusal), self._loop.time(), remember=uas.is_lasting(refusal))
 
     # -- messages that leave (the Carrier port) ------------------------------------------------------------------------
     def translate(self, envelope: Envelope, number: int) -> Parcel:

@@ -344,8 +344,10 @@ async def test_copies_inside_a_stanza_say_nothing(it: Talk, wrapper: str) -> Non
 @conversation(on="guarded")
 async def test_names_are_compared_with_their_namespace_and_depth(it: Talk) -> None:
     it.writes("<body xmlns='urn:example:other'>evil</body><x xmlns='jabber:x:y'><body xmlns='jabber:client'>evil</body></x>"
-              "<o:subject xmlns:o='urn:example:other'>evil</o:subject><html xmlns='http://jabber.org/protocol/xhtml-im'>"
-              "<body xmlns='http://www.w3.org/1999/xhtml'>evil</body></html>")  # fmt: skip
+              "<o:subject xmlns:o='urn:example:other'>evil</o:subject><html xmlns='urn:example:other'>"
+              "<body xmlns='http://www.w3.org/1999/xhtml'>evil</body></html>"
+              "<x xmlns='jabber:x:y'><html xmlns='http://jabber.org/protocol/xhtml-im'>"
+              "<body xmlns='http://www.w3.org/1999/xhtml'>evil</body></html></x>")  # fmt: skip
     it.writes("<body>mine</body><body xml:lang='it'>anche</body><body xmlns='urn:example:other'>evil</body>")
     assert (await it.receives()).body == b"mine"
     await it.receives_nothing()

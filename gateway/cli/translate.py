@@ -31,7 +31,7 @@ from gateway.sip.reading import read_response
 from gateway.sip.takes import Takes
 from gateway.sip.uas import Uas
 from gateway.translation import Translation, translation
-from gateway.xmpp.codec import read_parties
+from gateway.xmpp.reading import read_parties
 from gateway.xmpp.slots import Upload
 
 from .common import REFUSED, as_value, config_option, configured, end, file_argument, guarded, json_option, put_json, put_octets, read_input

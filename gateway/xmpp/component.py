@@ -31,9 +31,10 @@ from gateway.core.tokens import fresh_token
 
 from . import fence, services
 from . import stanza as xml
-from .codec import XmppCodec, domain_of, read_parties, stanza_origin
+from .codec import XmppCodec
 from .fence import Fence, Step
 from .parser import Oversized, StreamParser
+from .reading import domain_of, read_parties, stanza_origin
 from .slots import Upload
 from .stream import MOST_STANZA_OCTETS, StreamFault, padded
 from .upload import Http, Uploads

@@ -23,6 +23,7 @@ E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CONTENT = (COMPONENT, "jabber:client")
 
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,15}")
 _SPECIAL = re.compile("[&<>'\"\t\r\n\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 # A raw CR would reach the reader as LF, and a raw LF or TAB in an attribute as a space (XML 1.0 sections 2.11 and 3.3.3).
@@ -63,6 +64,11 @@ def error(condition: str, kind: str, human: str, address: str = "", by: str = ""
     if human:
         inner += element("text", {"xmlns": STANZAS, "xml:lang": "en"}, text(human))
     return element("error", {"by": by, "type": kind}, inner)
+
+
+def language_tag(tag: str) -> str:
+    """A value of xml:lang; empty for what is no tag of a language."""
+    return tag if _LANGUAGE.fullmatch(tag) else ""
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

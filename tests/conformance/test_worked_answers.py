@@ -18,7 +18,7 @@ from gateway.sip import writer
 from gateway.sip.message import Request, parse
 from gateway.sip.uas import Uas
 from gateway.translation import Translation, translation
-from gateway.xmpp.codec import read_parties, stanza_origin
+from gateway.xmpp.reading import read_parties, stanza_origin
 from tests.properties.world import read_stanza
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"

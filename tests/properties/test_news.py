@@ -29,7 +29,7 @@ from gateway.sip.codec import Draft
 from gateway.sip.message import Request, parse
 from gateway.sip.reading import read_message, read_news, report_in
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.codec import read_parties
+from gateway.xmpp.reading import read_parties
 
 from .world import (
     ENDS,

@@ -16,7 +16,7 @@ from gateway.core.jid import Jid
 from gateway.core.text import shown_name
 from gateway.sip import grammar
 from gateway.sip.codec import PLACE_OF_BRANCH
-from gateway.xmpp.codec import read_parties
+from gateway.xmpp.reading import read_parties
 
 from .world import HERE, LANGUAGES, NOW, TEXTS, THERE, TOKENS, cases, devices, flat, for_xml, jids, lines, over_sip, read_stanza, sip_people
 

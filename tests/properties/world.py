@@ -34,8 +34,9 @@ from gateway.sip.message import Request, parse
 from gateway.sip.reading import read_message
 from gateway.sip.takes import UNKNOWN, Takes
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.codec import XmppCodec, read_parties
+from gateway.xmpp.codec import XmppCodec
 from gateway.xmpp.parser import StreamParser
+from gateway.xmpp.reading import read_parties
 
 SOAK = os.environ.get("STOXGATE_SOAK") == "1"
 CASES = 100_000 if SOAK else 2_000

@@ -24,8 +24,9 @@ from gateway.core.settings import RouteRule, Settings, SipSettings, XmppSettings
 from gateway.core.tables import Tables, read_tables
 from gateway.translation import translation
 from gateway.xmpp import stanza as xml
-from gateway.xmpp.codec import XmppCodec, domain_of, read_parties, stanza_origin
+from gateway.xmpp.codec import XmppCodec
 from gateway.xmpp.parser import Oversized
+from gateway.xmpp.reading import domain_of, read_parties, stanza_origin
 
 TOMAS, MIRA = SipAddress("tomas", "sip.example"), Jid("mira", "xmpp.example")
 NOW = datetime(2026, 2, 3, 9, 16, tzinfo=UTC).timestamp()

@@ -149,11 +149,26 @@ ROUTE: Schema = {
     "receipt_on_200": Key(flag, False),
     "redirects": Key(flag, True),
     "sips": Key(flag, False),
+    "smime": Key(_ALTERNATIVE, "auto"),
+    "smime_form": Key(one_of("opaque", "clear"), "opaque"),
+    "smime_type": Key(one_of("rfc8551", "rfc8591"), "rfc8551"),
+    "smime_carriage": Key(list_of(one_of("A", "B", "B0", "C", "D", "E"), 'smime_carriage = ["A", "B", "E"]'), ("A", "B", "E")),
+    "smime_extract": Key(flag, False),
 }
 DIGEST: Schema = {
     "realm": Key(domain, ""),
     "accounts_file": Key(_path, None),
     "algorithms": Key(list_of(one_of("SHA-256", "SHA-512-256", "MD5"), 'algorithms = ["SHA-256"]'), ("SHA-256",)),
+}
+SMIME: Schema = {
+    "anchors": Key(_path, None),
+    "certificates": Key(_path, None),
+    "crls": Key(_path, None),
+    "keys": Key(_path, None),
+    "body": Key(flag, True),
+    "verdict": Key(flag, False),
+    "require": Key(list_of(domain), ()),
+    "rfc822": Key(flag, False),
 }
 LIMITS: Schema = {
     "queue_messages": Key(whole(1, 100_000_000), 100_000),
@@ -165,4 +180,4 @@ LIMITS: Schema = {
 STORE: Schema = {
     "url": Key(text, ""),
 }
-SECTIONS = ("gateway", "sip", "xmpp", "admin", "peer", "route", "digest", "limits", "store")
+SECTIONS = ("gateway", "sip", "xmpp", "admin", "peer", "route", "digest", "smime", "limits", "store")

@@ -20,7 +20,17 @@ from gateway.core.errors import ConfigFault
 from gateway.core.numbers import check_numbers
 from gateway.core.pairs import check_pairs
 from gateway.core.schema import Document, Schema, parse_toml, read_rows, read_table, refuse_unknown
-from gateway.core.settings import AdminSettings, DigestSettings, Limits, PeerRule, RouteRule, Settings, SipSettings, XmppSettings
+from gateway.core.settings import (
+    AdminSettings,
+    DigestSettings,
+    Limits,
+    PeerRule,
+    RouteRule,
+    Settings,
+    SipSettings,
+    SmimeSettings,
+    XmppSettings,
+)
 from gateway.core.tables import Tables, read_tables
 from gateway.core.uri import Uri
 
@@ -92,6 +102,7 @@ def _settings(document: Document, folder: Path) -> Settings:
         routes=routes,
         admin=_admin(document, folder),
         digest=_digest(document, folder),
+        smime=_smime(document, folder, (*sip.domains, *xmpp.domains)),
     )
 
 
@@ -236,6 +247,15 @@ def _digest(document: Document, folder: Path) -> DigestSettings | None:
     values = _section(document, "digest", keys.DIGEST)
     accounts = _private_path(document, "digest.accounts_file", folder, values["accounts_file"])
     return DigestSettings(values["realm"], accounts, values["algorithms"])
+
+
+def _smime(document: Document, folder: Path, served: tuple[str, ...]) -> SmimeSettings:
+    values = _section(document, "smime", keys.SMIME)
+    for index, name in enumerate(values["require"]):
+        if name not in served and unicode_domain(name) not in served:
+            raise ConfigFault(document.file, f"smime.require[{index}]", f"{name} is neither in [sip] domains nor in [xmpp] domains")
+    paths = {key: values[key] and _placed(folder, values[key]) for key in ("anchors", "certificates", "crls", "keys")}
+    return SmimeSettings(**values | paths)
 
 
 def _store_url(document: Document, folder: Path, data_dir: Path) -> str:

@@ -14,6 +14,7 @@ from .imdn import Asked
 from .jid import Jid, jid_from_xmpp_uri, xmpp_uri
 from .mime import Entity
 from .uri import Uri, sip_uri
+from .verdict import Verdict
 
 NAMESPACE = "urn:uuid:5f1d1c8e-6f0e-4c1b-9a53-0d6e8f2a7b41"
 """Namespace of the header fields in which an envelope keeps what message/cpim has no field for (RFC 3862 section 3.4)."""
@@ -86,6 +87,7 @@ class Envelope:
     origin: how it came, for errors about it; None for what the gateway says itself: its own failure is only logged (MSG-23).
     about: set in a failure message and in a notification: the origin of the message that it is about.
     volatile: never stored, replaced by newer, dropped under pressure (typing).
+    verdict: what is known of its protection from end to end; None where it has none.
     message: the canonical message.
     """
 
@@ -106,6 +108,7 @@ class Envelope:
     about: Origin | None = None
     volatile: bool = False
     conversation: Conversation | None = None
+    verdict: Verdict | None = None
 
     def to_cpim(self) -> bytes:
         """The envelope as message/cpim around its message (RFC 3862 section 6: wrap, never alter). `from_cpim` undoes it exactly."""
@@ -124,6 +127,8 @@ class Envelope:
             fields += _origin_fields("Origin", self.origin)
         if self.about is not None:
             fields += _origin_fields("About", self.about)
+        if self.verdict:
+            fields.append(("Verdict", self.verdict.dump()))
         if self.volatile:
             fields.append(("Volatile", "yes"))
         return _wrapped(_head(self.sender, self.sender_device, self.recipient, self.recipient_device), fields, self.message.raw)
@@ -156,6 +161,7 @@ class Envelope:
                 about=_read_origin(own, "About"),
                 volatile="Volatile" in own,
                 conversation=Conversation.load(own["Conversation"]) if "Conversation" in own else None,
+                verdict=Verdict.load(own["Verdict"]) if "Verdict" in own else None,
             )
         except (KeyError, ValueError):
             raise SyntaxFault("Not a stored envelope") from None

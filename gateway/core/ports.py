@@ -63,6 +63,28 @@ class Names(Protocol):
         """The SIP address under which the SIP side knows this person. Raises Refusal."""
 
 
+# -- what is protected from end to end -----------------------------------------------------------------------------------
+class Outer(NamedTuple):
+    """The SIP request around a protected body, as it came: what a signed copy or part of it is compared with (SMIME-24, FRAG-62).
+
+    headers: (name in lower case and long form, value), in order.
+    """
+
+    method: str
+    request_uri: str
+    headers: tuple[tuple[str, str], ...]
+
+
+class Security(Protocol):
+    """What is done with the protection of a message before it is kept."""
+
+    def arrived(self, envelope: Envelope, outer: Outer | None = None) -> Envelope:
+        """The message with a verdict on its protection; decrypted, or signed and encrypted, where one of its ends is hosted here.
+
+        outer: of a message that came in a SIP request. Raises Refusal: "signature-required", "undecipherable", "stale-date".
+        """
+
+
 # -- taking messages ---------------------------------------------------------------------------------------------------
 Keys = tuple[int, int]
 """The two digests by which a SIP arrival is known again (MSG-19): of the transaction, of the message."""

@@ -86,6 +86,11 @@ class RouteRule:
     receipt_on_200: bool = False
     redirects: bool = True
     sips: bool = False
+    smime: str = "auto"
+    smime_form: str = "opaque"
+    smime_type: str = "rfc8551"
+    smime_carriage: tuple[str, ...] = ("A", "B", "E")
+    smime_extract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,32 @@ class DigestSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SmimeSettings:
+    """`[smime]`: what is done with messages that are signed or encrypted from end to end, beside carrying them.
+
+    anchors: certificates of the authorities that people's certificates have to come from, PEM; without them nothing is checked.
+    certificates: of people, PEM: signers who send none, whom to encrypt for; a self-signed one in it is trusted for its names.
+    crls: revocation lists, PEM. keys: the folder of the hosted accounts. body: the readable text goes beside the protected object to XMPP.
+    verdict: so does what was found. require: of these domains only what is signed and valid is taken. rfc822: an email address in a
+    certificate counts as the sip: address.
+    """
+
+    anchors: Path | None = None
+    certificates: Path | None = None
+    crls: Path | None = None
+    keys: Path | None = None
+    body: bool = True
+    verdict: bool = False
+    require: tuple[str, ...] = ()
+    rfc822: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is checked, signed or decrypted here: without it protected messages are only carried."""
+        return self.anchors is not None or self.certificates is not None or self.keys is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, checked and typed."""
 
@@ -132,6 +163,7 @@ class Settings:
     routes: tuple[RouteRule, ...] = ()
     admin: AdminSettings | None = None
     digest: DigestSettings | None = None
+    smime: SmimeSettings = SmimeSettings()
 
     def route(self, domain: str) -> RouteRule:
         """The rule for a SIP domain (normal form): its own `[[route]]`, else "*", else the defaults with `[sip] outbound`."""

@@ -81,7 +81,7 @@ class Security(Protocol):
     def arrived(self, envelope: Envelope, outer: Outer | None = None) -> Envelope:
         """The message with a verdict on its protection; decrypted, or signed and encrypted, where one of its ends is hosted here.
 
-        outer: of a message that came in a SIP request. Raises Refusal: "signature-required", "undecipherable", "stale-date".
+        outer: of a message that came in a SIP request. Raises Refusal for what is not signed as it has to be, and what cannot be decrypted.
         """
 
 

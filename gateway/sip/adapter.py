@@ -298,6 +298,9 @@ class SipAdapter:
     def _rewrite(self, attempt: _Attempt, response: Response) -> bool:
         """After a 415: learn from it, and have the message sent in another form, if there is one (ICPIM-34, FRAG-46)."""
         delivery = attempt.delivery
+        if attempt.form[0] == "smime":
+            trace_id, to = delivery.envelope.trace_id, str(delivery.envelope.recipient)
+            log.warning("a signed or encrypted message was refused; it is not sent without its protection", trace_id=trace_id, to=to)
         if not (features := needed(attempt.form)):
             return False
         self._peers.refused(delivery.envelope.recipient, features, response)

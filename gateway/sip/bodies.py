@@ -22,6 +22,7 @@ from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NEGATIVE, Disposition
 from gateway.core.mime import Entity
+from gateway.core.protection import is_protected
 from gateway.core.settings import RouteRule
 from gateway.core.text import crlf, one_line
 
@@ -40,7 +41,7 @@ Form = tuple[str, str]
 class Body:
     """One form of a message. feature: of Takes, what it needs, "" for plain text. type: Content-Type, empty where there is no body.
 
-    asks: whether it asks for notifications. may_be_cut: better without its end than not at all.
+    asks: whether it asks for notifications. may_be_cut: better without its end than not at all. headers: further ones of the body.
     """
 
     feature: str
@@ -48,6 +49,7 @@ class Body:
     octets: bytes
     asks: bool = False
     may_be_cut: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def form(self) -> Form:
@@ -69,8 +71,19 @@ def bodies(envelope: Envelope, rule: RouteRule, takes: Takes, uris: tuple[str, s
         yield Body("imdn", CPIM_TYPE, envelope.message.raw)
     elif essence == TYPING_TYPE:
         yield Body("typing", TYPING_TYPE, envelope.message.entity.content)
+    elif is_protected(envelope.message.entity):
+        yield _protected(envelope.message.entity)
     else:
         yield from _shown(envelope, rule, takes, uris)
+
+
+def _protected(entity: Entity) -> Body:
+    """What is signed or encrypted has one form: the one in which it came, octet for octet (E2E-01, E2E-03, SMIME-37)."""
+    headers = {name.lower(): (name, value) for name, value in entity.headers}
+    _, kind = headers.pop("content-type")
+    # The codec writes the language of any body.
+    headers.pop("content-language", None)
+    return Body("smime", kind, entity.content, headers=tuple(headers.values()))
 
 
 def require_typing(rule: RouteRule, takes: Takes) -> None:
@@ -171,6 +184,8 @@ def needed(form: Form) -> tuple[str, ...]:
     ('html', 'cpim')
     """
     feature, media_type = form
+    if feature == "smime":
+        return ()  # Its author decides, and no 415 makes anything else of it.
     return (feature, "cpim") if media_type == CPIM_TYPE and feature != "cpim" else (feature,) if feature else ()
 
 

@@ -351,7 +351,8 @@ class SipCodec:
             since = written if is_old and written is not None else envelope.received_at
             yield "Date", format_sip_date(since)
             yield "Expires", str(min(max(ceil(envelope.expires_at - int(since)), 0), _MOST_EXPIRES))
-        elif is_old and written is not None:
+        elif written is not None and (is_old or (envelope.verdict is not None and self._says_date)):
+            # A signed message has to have one (RFC 3428 section 11.4), which is that of the message/cpim in it.
             yield "Date", format_sip_date(written)
         if subject := next((text for text, _ in message.subjects), ""):
             yield "Subject", one_line(subject)
@@ -360,6 +361,7 @@ class SipCodec:
             yield "Content-Language", language
         if conversation:
             yield from fields(conversation)
+        yield from body.headers
         if body.type:
             yield "Content-Type", body.type
 

@@ -23,6 +23,7 @@ from gateway.core.envelope import Envelope
 from gateway.core.imdn import NOTIFICATION_TYPE
 from gateway.core.mime import ContentType
 from gateway.core.ports import Notice, Recollection
+from gateway.core.protection import CMS_TYPE
 from gateway.core.remember import learn
 
 from .message import Request
@@ -37,6 +38,7 @@ FEATURES = {
     "typing": TYPING_TYPE,
     "html": "text/html",
     "sipfrag": FAILURE_TYPE,
+    "smime": CMS_TYPE,
 }
 """Each field of Takes, and the media type by which an Accept names it."""
 PINNED = "pinned"
@@ -117,6 +119,8 @@ class Peers:
         Where it does not say which of them is not taken, it is the first: what else the form needs may well be known elsewhere.
         """
         found = listed(response)
+        # Whoever is on the way could say so, to have messages sent in the clear (SMIME-37).
+        found.pop("smime", None)
         if not any(found.get(feature) is False for feature in features):
             found[features[0]] = False
         if isinstance(address, SipAddress):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 
 from gateway.core.address import SipAddress
@@ -12,17 +13,20 @@ from gateway.core.cpim import CPIM_TYPE, IMDN, UNDERSTOOD, CpimMessage
 from gateway.core.dates import parse_sip_date
 from gateway.core.envelope import Conversation, Envelope, RequestOrigin
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.imdn import NOTIFICATION_TYPE
+from gateway.core.imdn import NEGATIVE, NOTIFICATION_TYPE
 from gateway.core.mime import MIXED, ContentType, Entity
 from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
-from gateway.core.ports import Notice, Parties
+from gateway.core.ports import Notice, Outer, Parties
+from gateway.core.protection import is_protected
 from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name
+from gateway.core.verdict import NOT_CHECKED
 
 from . import grammar
 from .conversation import conversation_of
 from .failures import Report, find_report
+from .headers import title
 from .identity import display_name
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
@@ -52,12 +56,20 @@ def read_message(
         return _notice(request, parties, typing, peer, trace_id, now)
     expires_at = _expires_at(request, now)
     name, conversation = display_name(request, numbers), conversation_of(request)
-    message = _canonical(request, parties, name, now, files)
-    if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
-        return None
-    message_id, asked = _message_id(message), None
-    if message_id and isinstance(parties.sender, SipAddress):
-        asked = asked_by(message, message_id, parties.sender, numbers)
+    protected = protected_body(request)
+    if protected is not None:
+        message = _around(protected, request, parties, name, now)
+        visible = _visible(protected)
+    else:
+        visible = message = _canonical(request, parties, name, now, files)
+        if _is_empty(message.entity, files) and not any(one_line(subject) for subject, _ in message.subjects):
+            return None
+    message_id, asked = _message_id(visible) if visible else "", None
+    if visible and message_id and isinstance(parties.sender, SipAddress):
+        asked = asked_by(visible, message_id, parties.sender, numbers)
+        if asked and protected is not None:
+            # What tells of a protected message would have to be protected like it (IMDN-27, IMDN-28): only a failure is told.
+            asked = replace(asked, wishes=asked.wishes & {NEGATIVE})
         if parties.sender.is_anonymous:
             # He has this address in common with others, who may use the same one; and it may tell who he is.
             message_id = ""
@@ -78,7 +90,41 @@ def read_message(
         asked=asked.wishes if asked else frozenset(),
         sender_name=shown_name(name) if name else "",
         origin=origin,
+        verdict=NOT_CHECKED if protected is not None else None,
     )
+
+
+def protected_body(request: Request) -> Entity | None:
+    """The body of a MESSAGE that is, or holds, something signed or encrypted: it is carried as it came. None for any other.
+
+    Raises Refusal for one whose headers cannot be read.
+    """
+    kind = request.content_type
+    if kind is None or kind.type not in _MAY_PROTECT:
+        return None
+    entity = body_of(request)
+    return entity if is_protected(entity) else None
+
+
+def outer_of(request: Request) -> Outer:
+    """The request around a body, for who checks what was signed of it."""
+    headers = [(name, value.decode("utf-8", "replace")) for name, value in request.rows]
+    return Outer(request.method, request.request_uri_text, tuple(headers))
+
+
+_MAY_PROTECT = ("multipart", "application", "message")
+
+
+def _visible(protected: Entity) -> CpimMessage | None:
+    """The message/cpim around what is protected, where there is one (RFC 8591 section 9.1); what it requires has to be understood."""
+    if protected.content_type.essence != CPIM_TYPE:
+        return None
+    try:
+        message = CpimMessage.parse(protected.decoded())
+    except SyntaxFault as fault:
+        raise Refusal("bad-body", fault.what) from None
+    _require_understood(message)
+    return message
 
 
 def _typing_in(request: Request, parties: Parties, now: float) -> CpimMessage | None:
@@ -160,24 +206,44 @@ def _composed(request: Request, parties: Parties, display: str, now: float, file
     display: the name of the sender.
     """
     content_type = request.content_type
-    subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
-    subjects, name = ((subject, ""),) if subject else (), one_line(display)
-    sent_at = _sent_at(request, now)
     if content_type is None or (content_type.essence == "text/plain" and not (files and _is_attachment(request))):
         language = (request.content_language or "") if "content-language" in request.index else ""
-        text = _text(request)
+        text, subjects, sent_at = _text(request), _subjects(request), _sent_at(request, now)
+        name = one_line(display)
         return text_message(parties.sender, parties.recipient, text, sent_at, subjects=subjects, language=language, sender_name=name)
-    return entity_message(parties.sender, parties.recipient, body_of(request), sent_at, subjects=subjects, sender_name=name)
+    return _around(body_of(request), request, parties, display, now)
+
+
+def _around(entity: Entity, request: Request, parties: Parties, display: str, now: float) -> CpimMessage:
+    """message/cpim around an entity, of which no octet changes."""
+    name, sent_at = one_line(display), _sent_at(request, now)
+    return entity_message(parties.sender, parties.recipient, entity, sent_at, subjects=_subjects(request), sender_name=name)
+
+
+def _subjects(request: Request) -> tuple[tuple[str, str], ...]:
+    subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
+    return ((subject, ""),) if subject else ()
 
 
 def body_of(request: Request) -> Entity:
     """The body with the MIME headers that SIP has for it in the request (CPIM-03). Raises Refusal."""
-    names = ("Content-Type", "Content-Disposition", "Content-Language", "Content-Transfer-Encoding")
-    headers = [(name, value) for name in names if (value := request.header(name.lower())) is not None]
+    headers = [(title(name), value) for name in _MIME_HEADERS if (value := request.header(name)) is not None]
     try:
         return Entity.compose(headers, request.body)
     except SyntaxFault as fault:
         raise Refusal("bad-body", fault.what) from None
+
+
+_MIME_HEADERS = (
+    "mime-version",
+    "content-type",
+    "content-disposition",
+    "content-language",
+    "content-transfer-encoding",
+    "content-id",
+    "content-description",
+)
+"""What RFC 3261 section 20, RFC 8262 and RFC 2045 have for a body; its length and its coding are the request's."""
 
 
 def _is_empty(entity: Entity, files: bool) -> bool:

@@ -13,7 +13,7 @@ class Takes:
     """What a SIP user is known to take; None where nothing is known.
 
     cpim: message/cpim. imdn: message/imdn+xml, and asks for it. typing: application/im-iscomposing+xml. html: text/html. sipfrag:
-    message/sipfrag.
+    message/sipfrag. smime: application/pkcs7-mime, which no 415 takes back (SMIME-37).
     """
 
     cpim: bool | None = None
@@ -21,6 +21,7 @@ class Takes:
     typing: bool | None = None
     html: bool | None = None
     sipfrag: bool | None = None
+    smime: bool | None = None
 
 
 UNKNOWN = Takes()

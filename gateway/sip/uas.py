@@ -15,7 +15,8 @@ from gateway.core.envelope import Envelope, home_uri
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
 from gateway.core.mime import MIXED
-from gateway.core.ports import Notice, Parties, Peer, Policy
+from gateway.core.ports import Notice, Parties, Peer, Policy, Security
+from gateway.core.protection import CLEAR_SIGNED, CMS_TYPE
 from gateway.core.remember import remembered
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -26,10 +27,11 @@ from .endpoint import Answer
 from .failures import Report
 from .identity import hidden, is_from_another, named, senders, unnamed, wants_privacy
 from .message import METHODS, Request
-from .reading import is_bare_fragment, is_dated, read_message, read_news, report_in
+from .reading import is_bare_fragment, is_dated, outer_of, read_message, read_news, report_in
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
+PROTECTED = (CLEAR_SIGNED, CMS_TYPE)
 ACCEPT = ", ".join(
     [
         "text/plain",
@@ -40,13 +42,15 @@ ACCEPT = ", ".join(
         TYPING_TYPE,
         MIXED,
         "multipart/alternative",
+        *PROTECTED,
         "message/external-body",
         "text/uri-list",
         FILE_TRANSFER,
         LOCATION,
     ]
 )
-"""What a MESSAGE may carry as text; a 415 must not name more than that (IMSG-21)."""
+"""What a MESSAGE may carry as text or as it is; a 415 must not name more than that (IMSG-21)."""
+_UNPROTECTED = ", ".join([each for each in ACCEPT.split(", ") if each not in PROTECTED])
 _ANY = f"{ACCEPT}, */*"
 """Where files are uploaded, OPTIONS says so (RFC 3261 section 20.1). A 415 does not: what it answers is no file."""
 _SCHEMES = ("sip", "sips", "im")
@@ -57,10 +61,21 @@ _IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
 
 
 class Uas:
-    """The checks. sent_by: our Via hosts and ports; they tell loops, and under them the gateway itself is meant."""
+    """The checks. sent_by: our Via hosts and ports; they tell loops, and under them the gateway itself is meant.
 
-    def __init__(self, policy: Policy, tables: Tables, settings: Settings, secret: bytes, sent_by: frozenset[str]) -> None:
-        self._policy, self._tables, self._settings = policy, tables, settings
+    security: None only carries what is signed or encrypted.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        tables: Tables,
+        settings: Settings,
+        secret: bytes,
+        sent_by: frozenset[str],
+        security: Security | None = None,
+    ) -> None:
+        self._policy, self._tables, self._settings, self._security = policy, tables, settings, security
         self._secret, self._sent_by = secret, sent_by
         self._own_marks = tuple(own.encode() for own in sent_by)
         status = settings.sip.accepted_status
@@ -151,10 +166,16 @@ class Uas:
 
     def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
         numbers, files = self._tables.numbers, bool(self._settings.xmpp.upload)
-        if not wants_privacy(request):
-            return read_message(request, parties, peer, trace_id, now, numbers, files=files)
-        read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
-        return hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
+        if wants_privacy(request):
+            read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
+            read = hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
+        else:
+            read = read_message(request, parties, peer, trace_id, now, numbers, files=files)
+        if read is None or read.volatile:
+            return read
+        if read.verdict and self._settings.route(parties.sender.domain).smime == "never":
+            raise Refusal("type-unsupported", "Signed and encrypted messages are not carried here", (("Accept", _UNPROTECTED),))
+        return self._security.arrived(read, outer_of(request)) if self._security else read
 
     def _news(self, request: Request, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
         """What a report says, to whom it is sent, of a request that went to where its peer speaks for (FRAG-42, FRAG-45).
@@ -262,7 +283,7 @@ class Uas:
         extra = list(refusal.headers)
         if row.sip in (405, 501):
             extra.append(("Allow", ALLOW))
-        if row.sip == 415 and refusal.key != "encoding-unsupported":
+        if row.sip == 415 and refusal.key != "encoding-unsupported" and "Accept" not in dict(refusal.headers):
             extra.append(("Accept", ACCEPT))
         if row.retry_after:
             extra.append(("Retry-After", str(row.retry_after)))

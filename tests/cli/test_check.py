@@ -93,8 +93,9 @@ def test_every_key_whose_part_is_not_built_is_said_to_have_no_effect(tmp_path: P
     config = written(tmp_path, listen='listen = ["udp:127.0.0.1:5060", "tls:127.0.0.1:5061"]', outbound='outbound = "sips:px.sip.example"')
     config.write_text(config.read_text() + _UNBUILT)
     later = {note["key"] for note in json.loads(printed(run("check", "--json", config=config)))["notes"] if note["note"].startswith(_LATER)}
+    smime = ("smime", "smime_form", "smime_type", "smime_carriage", "smime_extract")
     carried = ("cpim", "imdn", "typing", "html", "decode", "receipt_on_200")
-    there = ("domain", "large_messages", "store", "failure_report", *carried, "gr", "redirects")
+    there = ("domain", "large_messages", "store", "failure_report", *carried, "gr", "redirects", *smime)
     built = {f"route[0].{key}" for key in there}
     route = {f"route[0].{key}" for key in keys.ROUTE} - built
     assert later == route | {

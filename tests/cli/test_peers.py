@@ -138,7 +138,7 @@ def test_a_domain_may_be_pinned(config: Path) -> None:
         (("pin", "sip:romeo@sip.example"), "Missing argument 'FEATURE=yes|no|auto...'."),
         (("pin",), "Missing argument 'ADDRESS'."),
         (("pin", "sip:romeo@sip.example", "cpim"), "each fact is FEATURE=yes, =no or =auto"),
-        (("pin", "sip:romeo@sip.example", "smell=yes"), '"smell" is none of cpim, imdn, typing, html, sipfrag'),
+        (("pin", "sip:romeo@sip.example", "smell=yes"), '"smell" is none of cpim, imdn, typing, html, sipfrag, smime'),
         (("pin", "sip:romeo@sip.example", "cpim=perhaps"), 'cpim: "perhaps" is none of yes, no, auto'),
         (("sip:romeo@sip.example", "sip:tomas@sip.example"), "Got unexpected extra argument (sip:tomas@sip.example)"),
     ],

@@ -28,7 +28,7 @@ from tests.peers.stoxgate import SIP_DOMAIN, XMPP_DOMAIN
 
 ACCEPT = (
     "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, application/im-iscomposing+xml, "
-    "multipart/mixed, multipart/alternative, message/external-body, text/uri-list, "
+    "multipart/mixed, multipart/alternative, multipart/signed, application/pkcs7-mime, message/external-body, text/uri-list, "
     "application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
 )
 """What a MESSAGE to the gateway may carry (IMSG-21, less what is not built)."""

@@ -30,7 +30,7 @@ STREAM = Flow("tcp", "127.0.0.1:5060", "127.0.0.1", 40_000, 7)
 STRANGER = Flow("udp", "127.0.0.1:5060", "192.0.2.66", 5070)
 ACCEPT = (
     "text/plain, text/html, message/cpim, message/imdn+xml, message/sipfrag, application/im-iscomposing+xml, "
-    "multipart/mixed, multipart/alternative, message/external-body, text/uri-list, "
+    "multipart/mixed, multipart/alternative, multipart/signed, application/pkcs7-mime, message/external-body, text/uri-list, "
     "application/vnd.gsma.rcs-ft-http+xml, application/vnd.gsma.rcspushlocation+xml"
 )
 ALLOW = "MESSAGE, OPTIONS, CANCEL"

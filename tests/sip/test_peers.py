@@ -76,7 +76,7 @@ def letter(wishes: frozenset[str] = frozenset(), sender: SipAddress = ROMEO) -> 
         ("text/html;q=0.000", ""),
         ("text/*, message/sipfrag", "html sipfrag"),
         ("text/*, text/html;q=0", ""),
-        ("*/*, application/im-iscomposing+xml;q=0.0", "cpim imdn html sipfrag"),
+        ("*/*, application/im-iscomposing+xml;q=0.0", "cpim imdn html sipfrag smime"),
         ("message/*", "cpim imdn sipfrag"),
         ("message/cpim, message/imdn+xml, application/im-iscomposing+xml", "cpim imdn typing"),
     ],
@@ -230,7 +230,7 @@ def test_a_415_with_accept_outweighs_what_was_sent_before() -> None:
         ("message/cpim;q=0, message/*", "imdn sipfrag", False),
         ("message/imdn+xml", "imdn", False),
         ("text/plain, application/im-iscomposing+xml", "", True),
-        ("*/*", "cpim imdn html sipfrag", True),
+        ("*/*", "cpim imdn html sipfrag smime", True),
         ("multipart/mixed, */*;q=0", "", False),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_request_inside_a_dialog_is_481() -> None:
 
 # -- body -----------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SIP-81", "MSG-33")
-@pytest.mark.parametrize("content_type", ["image/png", "application/pkcs7-mime", "text/plainer"])
+@pytest.mark.parametrize("content_type", ["image/png", "application/pkcs7-signature", "text/plainer"])
 def test_another_type_is_415_with_all_that_is_taken(content_type: str) -> None:
     answer = refused(request(content_type=content_type))
     assert (answer.status, answer.reason) == (415, "Unsupported Media Type")

@@ -12,7 +12,7 @@ import structlog
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Refusal
 from gateway.core.outcome import UNSENDABLE, Outcome, Verdict
-from gateway.core.ports import Delivery, Parcel, Policy, Sink
+from gateway.core.ports import Delivery, Parcel, Policy, Security, Sink
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.uri import Uri
@@ -80,9 +80,10 @@ class SipAdapter:
         secret: bytes,
         peers: Peers,
         timers: Timers | None = None,
+        security: Security | None = None,
     ) -> None:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
-        self._timers = timers or Timers()
+        self._timers, self._security = timers or Timers(), security
         self._transports = Transports(settings.sip.listen, self)
         self._locator = Locator(settings.sip.ways)
         self._hops: Hops[Delivery] = Hops()
@@ -107,7 +108,7 @@ class SipAdapter:
         self._codec.sent_by.update(longest_sent_by(listeners, name))
         self._sent_by = {local: sent_by(local, name) for _, local in listeners}
         ours = frozenset(self._sent_by.values())
-        uas = Uas(self._policy, self._tables, self._settings, self._secret, ours)
+        uas = Uas(self._policy, self._tables, self._settings, self._secret, ours, self._security)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,

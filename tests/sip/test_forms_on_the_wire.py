@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.core.address import SipAddress
 from gateway.core.canonical import entity_message, failure_message, notification_message
 from gateway.core.envelope import Envelope, RequestOrigin, StanzaOrigin
 from gateway.core.errors import Refusal
@@ -16,6 +18,7 @@ from gateway.core.mime import Entity
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
 from gateway.core.settings import RouteRule
 from gateway.core.uri import Uri
+from gateway.core.verdict import NOT_CHECKED
 from gateway.sip import questions as questions_module
 from gateway.sip.bodies import Body
 from gateway.sip.codec import Draft
@@ -382,3 +385,29 @@ def test_an_options_of_ours_that_comes_back_is_refused_as_any_other() -> None:
             assert b" 482 " in await romeo.ask(it, b"\r\n".join([lines[0], mine, *lines[1:]]))
 
     run(talk)
+
+
+# -- what is signed or encrypted ------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SMIME-37")
+@pytest.mark.parametrize("kind_of", ["application/pkcs7-mime; smime-type=enveloped-data", "multipart/signed; boundary=b"])
+def test_a_protected_message_that_is_refused_is_sent_in_no_other_form_and_the_next_one_neither(kind_of: str) -> None:
+    """A 415 may be somebody's who wants to read it: it fails, that is said, and the next one goes out protected as well."""
+
+    async def talk() -> None:
+        async with both() as (it, romeo):
+            letter = it.letter().envelope
+            entity = Entity.compose([("Content-Type", kind_of)], b"--b\r\n\r\nsecret\r\n--b--")
+            protected = replace(letter, message=entity_message(letter.sender, letter.recipient, entity, 0), verdict=NOT_CHECKED)
+            for seq in (1, 2):
+                delivery = Try(seq, seq, protected, it.adapter.translate(protected, seq), again=it.adapter.send)
+                it.adapter.send(delivery)
+                asked = await refused(romeo, "text/plain")
+                assert (header(asked, "Content-Type"), asked.partition(b"\r\n\r\n")[2]) == (kind_of, entity.content)
+                assert await ended(delivery) == Outcome(Verdict.FAILED, 415, "No")
+            await settled()
+            assert romeo.came.waiting == []
+            assert it.peers.takes(SipAddress("romeo", "sip.example")).smime is None
+
+    with capture_logs() as logged:
+        run(talk)
+    assert len([line for line in logged if line["log_level"] == "warning" and "not sent without its protection" in line["event"]]) == 2

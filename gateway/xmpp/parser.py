@@ -1,10 +1,10 @@
 """The stream parser behind the component link: expat with bounds, handing out whole stanzas.
 
 It has the two methods that slixmpp calls on its own parser (`feed`, `read_events`), and breaks the stream on what SEC-30 forbids: a DTD,
-an entity, a comment, a processing instruction. A stanza that is too large or too deep (SEC-35) is skipped to its end and handed out as
-`Oversized`: any user can write one, and the stream is everybody's. Once more than the bound of one has come, expat sees no more of it: a
-server may write megabytes where its user wrote kilobytes, and expat keeps what is not whole of a tag. `skip` finds its end, and behind that
-a new expat goes on, to which the header of the stream is repeated.
+an entity, a comment, a processing instruction. A stanza that is too large, too deep or of too many elements (SEC-35, REL-28) is skipped
+to its end and handed out as `Oversized`: any user can write one, and the stream is everybody's. Once more than the bound of one has come,
+expat sees no more of it: a server may write megabytes where its user wrote kilobytes, and expat keeps what is not whole of a tag. `skip`
+finds its end, and behind that a new expat goes on, to which the header of the stream is repeated.
 
 A tag is fed when it is whole. An expat that has seen a part of one looks at it again only when as much again has come (since 2.6.0, and
 wherever the mend of CVE-2023-52425 was taken over), and a stanza would wait in it for the next one; not every Python can switch that off.
@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from .skip import Skipper, tag_end
 from .stanza import XML_LANG
-from .stream import ANSWERED, MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault, ill_formed, restricted
+from .stream import ANSWERED, MOST_DEPTH, MOST_ELEMENTS, MOST_STANZA_OCTETS, StreamFault, ill_formed, restricted
 
 _MOST_NAMES, _MOST_NAME = 512, 256
 _ANSWERED = tuple(XML_LANG if name == "xml:lang" else name for name in ANSWERED)
@@ -49,7 +49,7 @@ class StreamParser:
         self._builder = TreeBuilder()
         self._stanza = Element("")
         self._skipping = False
-        self._depth = 0
+        self._depth = self._elements = 0
         # Places in what this expat was fed; `_held` is the end of it: what is not whole yet. Behind that comes `_tail`, a tag that is not
         # fed yet, and does not end before `_looked`.
         self._fed = self._stanza_at = 0
@@ -168,10 +168,11 @@ class StreamParser:
                 self._events.append(("start", self._root))
         elif depth == 2:
             self._stanza_at = self._parser.CurrentByteIndex
-            self._stanza = self._builder.start(tag, attributes)
-        elif depth > MOST_DEPTH:
+            self._stanza, self._elements = self._builder.start(tag, attributes), 1
+        elif depth > MOST_DEPTH or self._elements >= MOST_ELEMENTS:
             self._skip()
         else:
+            self._elements += 1
             self._builder.start(tag, attributes)
 
     def _end(self, _name: str) -> None:

@@ -6,7 +6,7 @@ import re
 
 MOST_STANZA_OCTETS = 262_144
 """The last end tag not counted."""
-MOST_DEPTH = 64
+MOST_DEPTH, MOST_ELEMENTS = 64, 4096
 ANSWERED = ("from", "to", "id", "type", "xml:lang")
 """The attributes of a stanza that an answer repeats, as they are written: what is kept of one that is too large."""
 

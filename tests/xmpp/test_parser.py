@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.xmpp.parser import Oversized, StreamParser
-from gateway.xmpp.stream import MOST_DEPTH, MOST_STANZA_OCTETS, StreamFault
+from gateway.xmpp.stream import MOST_DEPTH, MOST_ELEMENTS, MOST_STANZA_OCTETS, StreamFault
 from tests.cost import LINEAR, growth, seconds
 from tests.peers.programs import tree_of
 
@@ -247,6 +247,7 @@ TOO_MUCH = {
     "attribute": b"<x a='" + LARGE + b"'/></message>",
     "attribute with >": b"<x a='" + b">" * MOST_STANZA_OCTETS + b"'/></message>",
     "CDATA": b"<body><![CDATA[" + LARGE + b"]]></body></message>",
+    "elements": b"<x/>" * MOST_ELEMENTS + b"<body>hi</body></message>",
     "both": b"<x>" * 70_000 + b"</x>" * 70_000 + b"</message>",
 }
 
@@ -377,6 +378,14 @@ def test_depth_has_a_bound() -> None:
         return b"<message>" + b"<x>" * (depth - 2) + b"</x>" * (depth - 2) + b"</message>"
 
     assert skipped(nested(MOST_DEPTH), nested(MOST_DEPTH + 1), nested(80_000)) == [False, True, True]
+
+
+@pytest.mark.requirement("SEC-35", "REL-28")
+def test_a_stanza_may_have_so_many_elements_itself_counted_and_the_next_one_as_many() -> None:
+    def wide(elements: int) -> bytes:
+        return b"<message><a>" + b"<x/>" * (elements - 2) + b"</a></message>"
+
+    assert skipped(wide(MOST_ELEMENTS), wide(MOST_ELEMENTS), wide(MOST_ELEMENTS + 1), wide(2)) == [False, False, True, False]
 
 
 @pytest.mark.requirement("REL-28")

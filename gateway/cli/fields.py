@@ -14,11 +14,13 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE, parse_notification
 from gateway.core.mime import Entity
 from gateway.core.numbers import NO_NUMBERS
+from gateway.core.protection import is_protected
 from gateway.sip.headers import title
 from gateway.sip.identity import senders
 from gateway.sip.message import Request, Response
 from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
+from gateway.xmpp.e2e import entity_in
 from gateway.xmpp.rich import OOB, XHTML_IM, links_of, markup_of
 
 from .messages import SIP, XMPP, Read
@@ -40,6 +42,7 @@ _EXTENSIONS = {
     (xml.DELAY, "delay"): "sent-at",
     ("http://jabber.org/protocol/amp", "amp"): "expires-at",
     (xml.HINTS, "no-store"): "typing",
+    (xml.EME, "encryption"): "security",
     (XHTML_IM, "html"): "html",
     (OOB, "x"): "link",
 }
@@ -122,11 +125,21 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
         namespace, local = xml.split_name(each.tag)
         if (local not in _CONTENT or namespace not in (xml.COMPONENT, "jabber:client")) and namespace != xml.ADDRESS:
             name = "typing" if namespace == xml.CHAT_STATES else _EXTENSIONS.get((namespace, local), "other")
-            value = each.get("stamp") or ("".join(each.itertext()) if name == "from-name" else f"<{local}/> {namespace}")
+            value = each.get("stamp") or (_value(name, each) or f"<{local}/> {namespace}")
             if name not in ("html", "link"):
                 found[name] = _listed([found.get(name, ""), value])
     rich = markup_of(stanza)
     return found | {"html": rich.xhtml if rich else "", "link": _listed(link.url for link in links_of(stanza))}
+
+
+def _value(name: str, element: Element) -> str:
+    """What an element says that is not said by its being there."""
+    if element.tag == f"{{{xml.E2E}}}e2e":
+        try:
+            return _described(entity_in("".join(element.itertext())))
+        except SyntaxFault as fault:
+            return f"(cannot be read: {fault})"
+    return "".join(element.itertext()) if name == "from-name" else ""
 
 
 def _addresses(stanza: Element, kind: str) -> list[str]:
@@ -158,6 +171,8 @@ def _cpim(message: CpimMessage | None) -> dict[str, str]:
 
 def _shown(entity: Entity) -> dict[str, str]:
     """The text, the markup and the links, or what it tells a program; for anything else what it is."""
+    if is_protected(entity):
+        return {"security": _described(entity)}
     try:
         if entity.content_type.essence == "text/plain":
             return {"body": entity.text()}
@@ -165,8 +180,12 @@ def _shown(entity: Entity) -> dict[str, str]:
             return dict([told])
         content = content_of(entity)
     except (Refusal, SyntaxFault):
-        return {"body": f"({entity.content_type}, {len(entity.content)} octets)"}
+        return {"body": f"({_described(entity)})"}
     return {"body": content.text, "html": content.html, "link": _listed(link.url for link in content.links)}
+
+
+def _described(entity: Entity) -> str:
+    return f"{entity.content_type}, {len(entity.content)} octets"
 
 
 def said(entity: Entity) -> tuple[str, str] | None:

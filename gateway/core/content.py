@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from .canonical import FAILURE_TYPE
@@ -21,6 +22,7 @@ from .files import File, file_of, filename_of, is_file
 from .links import MOST_URL, safe_url
 from .markup import Room
 from .mime import ContentType, Entity, mime_parts, split_multipart
+from .protection import CLEAR_SIGNED
 from .text import lf, one_line, xml_text
 
 MOST_LINKS, MOST_DEPTH = 32, 8
@@ -33,7 +35,9 @@ _GEO = "urn:gsma:params:xml:ns:rcs:rcs:geolocation"
 _GML = "http://www.opengis.net/gml"
 _SHAPE = "http://www.opengis.net/pidflo/1.0"
 _NOT_CARRIED = ("type-unsupported", "charset-unknown", "encoding-unknown")
-_PROTECTED = ("multipart/signed", "multipart/encrypted")
+_PROTECTED = (CLEAR_SIGNED, "multipart/encrypted")
+_IDENTITY = "aib"
+"""The disposition of an authenticated identity body (RFC 3893 section 2): it is about the request, not in the message."""
 _NUMBER = r"-?[0-9]{1,3}(?:\.[0-9]{1,12})?"
 _POSITION = re.compile(rf"({_NUMBER})[ \t\r\n]+({_NUMBER})(?:[ \t\r\n]+{_NUMBER})?")
 _RADIUS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
@@ -89,45 +93,57 @@ class Content:
         return below([self.html, *[_anchor(link) for link in self.links if f'href="{attribute(link.url)}"' not in self.html]])
 
 
-def content_of(entity: Entity, *, files: bool = False) -> Content:
+def content_of(entity: Entity, *, files: bool = False, signed: bool = False) -> Content:
     """What an entity shows. Its own Content-Disposition is the caller's to look at, those of its parts are looked at here (MSG-35).
 
-    files: whether what is there to be opened, not shown, is carried as a file.
+    files: whether what is there to be opened, not shown, is carried as a file. signed: whether what was signed in the clear (RFC 1847) is
+    shown, without its signature, and without an identity (RFC 3893); whether the signature is good, nobody asks here.
 
     Raises Refusal for what is not carried, or over a bound (SEC-34), SyntaxFault for what cannot be read.
 
     >>> content_of(Entity.compose([("Content-Type", "text/uri-list")], b"# a file\\r\\nhttps://example.com/a\\r\\n")).links
     (Link(url='https://example.com/a', description=''),)
     """
-    return _read(entity, 1, files, Room())
+    return _read(entity, 1, _View(files, signed, Room()))
 
 
 known_content = lru_cache(maxsize=4)(content_of)
 """The same, from memory for what was read last: a message is read when it comes, and again when it goes on."""
 
 
-def _read(entity: Entity, depth: int, files: bool, room: Room) -> Content:
-    """depth: 1 for the whole. room: for the markup of the whole.
+class _View(NamedTuple):
+    """How an entity is looked at: files, signed as for `content_of`; room: for the markup of the whole."""
+
+    files: bool
+    signed: bool
+    room: Room
+
+
+def _read(entity: Entity, depth: int, view: _View) -> Content:
+    """depth: 1 for the whole.
 
     A multipart is within the bounds by itself, and so is what messages in messages add up to.
     """
     kind = entity.content_type
-    if files and is_file(kind) and kind.essence not in _NAMED and (_is_attached(entity) or not _is_shown(kind)):
+    if view.files and is_file(kind) and kind.essence not in _NAMED and (_is_attached(entity) or not _is_shown(kind)):
         return Content(files=(file_of(entity),))
     if kind.essence == "text/plain":
         return Content(lf(entity.text()), _language(entity))
     if depth > MOST_DEPTH:
         raise Refusal("mime-limits")
     if kind.essence == CPIM_TYPE:
-        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, files, room)
+        return _read(CpimMessage.parse(entity.decoded()).entity, depth + 1, view)
+    if view.signed and kind.essence == CLEAR_SIGNED:
+        parts = split_multipart(entity)
+        return _shown(parts[0], depth, view) if parts else Content()
     if kind.type == "multipart" and kind.essence not in _PROTECTED:
         # A multipart of a kind that is not known is mixed (RFC 2046 section 5.1.3).
         for _ in mime_parts(entity):
             pass
-        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth, files, room)
+        content = (_alternative if kind.subtype == "alternative" else _mixed)(split_multipart(entity), depth, view)
         return content if content.language else replace(content, language=_language(entity))
     if kind.essence == "text/html":
-        return _html(entity, room)
+        return _html(entity, view.room)
     reader = _READERS.get(kind.essence)
     if reader is None:
         raise Refusal("type-unsupported", f"{_name(kind.essence)} inside is not carried" if depth > 1 else "")
@@ -138,12 +154,12 @@ def _language(entity: Entity) -> str:
     return (entity.header("Content-Language") or "").partition(",")[0].strip(" \t")
 
 
-def _alternative(parts: tuple[Entity, ...], depth: int, files: bool, room: Room) -> Content:
+def _alternative(parts: tuple[Entity, ...], depth: int, view: _View) -> Content:
     """The same in several forms, the best one last (RFC 2046 section 5.1.4): plain text and html, where both are there, are both kept.
 
     A file is one of them only where there is nothing else.
     """
-    found = _carried(parts, depth, room, files=False) or (_carried(parts, depth, room, files=True) if files else [])
+    found = _carried(parts, depth, view._replace(files=False)) or (_carried(parts, depth, view) if view.files else [])
     if not found:
         raise Refusal("type-unsupported", "none of the alternatives is carried")
     rich = next((each for each in reversed(found) if each.html), None)
@@ -153,25 +169,25 @@ def _alternative(parts: tuple[Entity, ...], depth: int, files: bool, room: Room)
     return Content(plain.text, plain.language or rich.language, rich.html, rich.links)
 
 
-def _carried(parts: tuple[Entity, ...], depth: int, room: Room, *, files: bool) -> list[Content]:
+def _carried(parts: tuple[Entity, ...], depth: int, view: _View) -> list[Content]:
     found = []
     for part in parts:
         try:
-            found.append(_shown(part, depth, files, room))
+            found.append(_shown(part, depth, view))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED:
                 raise
     return found
 
 
-def _mixed(parts: tuple[Entity, ...], depth: int, files: bool, room: Room) -> Content:
+def _mixed(parts: tuple[Entity, ...], depth: int, view: _View) -> Content:
     """All parts, one after the other. One that is not carried is left out if it is optional, else nothing is taken (RFC 3261 20.11)."""
     from .html import below, escaped
 
     found = []
     for part in parts:
         try:
-            found.append(_shown(part, depth, files, room))
+            found.append(_shown(part, depth, view))
         except Refusal as refusal:
             if refusal.key not in _NOT_CARRIED or not _is_optional(part):
                 raise
@@ -199,9 +215,11 @@ def dispositions_of(kind: ContentType | None, *, files: bool = False) -> tuple[s
     return (*_SHOWN, "attachment") if kind is not None and (kind.essence in _NAMED or (files and is_file(kind))) else _SHOWN
 
 
-def _shown(part: Entity, depth: int, files: bool, room: Room) -> Content:
-    content = _read(part, depth + 1, files, room)
-    if _disposition(part)[0] not in dispositions_of(part.content_type, files=files):
+def _shown(part: Entity, depth: int, view: _View) -> Content:
+    if view.signed and _disposition(part)[0] == _IDENTITY:
+        return Content()
+    content = _read(part, depth + 1, view)
+    if _disposition(part)[0] not in dispositions_of(part.content_type, files=view.files):
         raise Refusal("type-unsupported", "a part has a Content-Disposition that is not carried; render and inline are")
     return content
 

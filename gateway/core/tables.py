@@ -23,6 +23,7 @@ from .schema import Document, Key, Misfit, Schema, flag, line, nearest, one_of, 
 __all__ = [
     "CLASSES",
     "CONDITIONS",
+    "EXTENSIONS",
     "ConditionRow",
     "FieldRow",
     "Pair",
@@ -60,6 +61,8 @@ CONDITIONS = (
 )
 """The defined conditions of RFC 6120 section 8.3.3."""
 CLASSES = ("3xx", "4xx", "5xx", "6xx")
+EXTENSIONS = ("bad-timestamp", "unverified-signature", "decryption-failed")
+"""The conditions of RFC 3923 section 7, which stand beside a defined one."""
 _TYPES = ("auth", "cancel", "continue", "modify", "wait")
 _FILES = ("errors.toml", "headers.toml", "users.toml", "domains.toml")
 _LOWEST, _HIGHEST = 300, 699
@@ -88,12 +91,14 @@ class StatusRow:
     """A final SIP status as a stanza error (RFC 7247 section 7.2).
 
     sip: "404", or "4xx" for all of a class that have no row. again: it may pass, and the message is tried again before its sender is told.
+    extension: one of EXTENSIONS that stands beside the condition, or empty.
     """
 
     sip: str
     condition: str
     type: str
     again: bool
+    extension: str
     rule: str
     source: str
 
@@ -103,7 +108,7 @@ class RefusalRow:
     """What the gateway itself says no with.
 
     sip, reason: the status line. warning, warn_code: of the Warning header field; an empty warning means none. retry_after: seconds for
-    Retry-After; 0 means none. condition, type, text: of the stanza error.
+    Retry-After; 0 means none. condition, type, extension, text: of the stanza error; extension: one of EXTENSIONS, or empty.
     """
 
     key: str
@@ -114,6 +119,7 @@ class RefusalRow:
     retry_after: int
     condition: str
     type: str
+    extension: str
     text: str
     rule: str
 
@@ -153,6 +159,7 @@ class Tables:
     _condition: dict[str, ConditionRow] = field(init=False)
     _status: dict[int, StatusRow] = field(init=False)
     _refusal: dict[str, RefusalRow] = field(init=False)
+    _extended: dict[str | tuple[int, str], RefusalRow] = field(init=False)
     _carried: dict[Side, dict[str, bool]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,6 +169,8 @@ class Tables:
         object.__setattr__(self, "_condition", {row.name: row for row in self.conditions})
         object.__setattr__(self, "_status", every)
         object.__setattr__(self, "_refusal", {row.key: row for row in self.refusals})
+        extended = [row for row in self.refusals if row.extension]
+        object.__setattr__(self, "_extended", {each: row for row in extended for each in (row.extension, (row.sip, row.reason.lower()))})
         object.__setattr__(self, "_carried", carried)
 
     def condition(self, name: str) -> ConditionRow:
@@ -171,6 +180,14 @@ class Tables:
     def status(self, code: int) -> StatusRow:
         """The row of a final status, else of its class, else (outside 300 to 699) of 500 (ERR-07)."""
         return self._status.get(code) or self._status[500]
+
+    def failure(self, code: int, reason: str) -> StatusRow | RefusalRow:
+        """The row of a final status line: of the refusal with an extension that has the same one, else of its status (E2E-20)."""
+        return self._extended.get((code, reason.lower())) or self.status(code)
+
+    def extension(self, name: str) -> RefusalRow | None:
+        """The refusal that says one of EXTENSIONS; None where the table has none (E2E-20)."""
+        return self._extended.get(name)
 
     def refusal(self, key: str) -> RefusalRow:
         """The row of a refusal; a key that has none is a mistake of ours: `internal`."""
@@ -273,6 +290,7 @@ def _refusal_key(value: object) -> str:
 _CONDITION_NAME = _name_of("defined condition of RFC 6120", *CONDITIONS)
 _SIP_STATUS = Key(whole(_LOWEST, _HIGHEST))
 _ERROR_TYPE = Key(one_of(*_TYPES))
+_EXTENSION = Key(one_of(*EXTENSIONS), "")
 _LINE = Key(line)
 
 _CONDITION: Schema = {
@@ -288,6 +306,7 @@ _STATUS: Schema = {
     "condition": _CONDITION_NAME,
     "type": _ERROR_TYPE,
     "again": Key(flag, False),
+    "extension": _EXTENSION,
     "rule": _LINE,
     "source": _LINE,
 }
@@ -300,6 +319,7 @@ _REFUSAL: Schema = {
     "retry_after": Key(whole(0, 86_400), 0),
     "condition": _CONDITION_NAME,
     "type": _ERROR_TYPE,
+    "extension": _EXTENSION,
     "text": _LINE,
     "rule": _LINE,
 }
@@ -313,6 +333,8 @@ def _read_errors(document: Document) -> tuple[tuple[ConditionRow, ...], tuple[St
     _require_once(document, "condition", "name", [row.name for row in conditions], CONDITIONS)
     _require_once(document, "status", "sip", [row.sip for row in statuses], CLASSES)
     _require_once(document, "refusal", "key", [row.key for row in refusals], ("internal",))
+    # Where none is said the key is one that nobody else has.
+    _require_once(document, "refusal", "extension", [row.extension or f"{row.key}:" for row in refusals], ())
     return conditions, statuses, refusals
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -25,6 +26,7 @@ from gateway.core.jid import Jid, xmpp_uri
 from gateway.core.links import MOST_URL
 from gateway.core.mime import Entity
 from gateway.core.ports import Names, Parcel
+from gateway.core.protection import is_protected
 from gateway.core.remember import MOST_REMEMBERED
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -33,8 +35,10 @@ from gateway.core.uri import Uri
 
 from . import stanza as xml
 from .addresses import addresses
+from .e2e import Conversion
 from .reading import StanzaReader, read_author
 from .rich import elements_of
+from .secured import Readable, Secured, secured_of, verdict_of
 from .slots import Upload
 from .stream import MOST_STANZA_OCTETS
 
@@ -68,11 +72,21 @@ class _Ends:
 class XmppCodec(StanzaReader):
     """Both directions: it reads as its base does.
 
-    settings: `[gateway] name` is the author of what the gateway adds; `[xmpp] pager_type` and the routes' `store` decide as they say.
+    settings: `[gateway] name` is the author of what the gateway adds; `[xmpp] pager_type`, `[smime] body` and `verdict`, and the routes'
+    `store` and `smime_carriage` decide as they say. readable: what is inside of an opaque signature, None where that cannot be read.
+    conversions: what the options of `smime_carriage` besides A, B and E make of an entity.
     """
 
-    def __init__(self, names: Names, tables: Tables, settings: Settings) -> None:
+    def __init__(
+        self,
+        names: Names,
+        tables: Tables,
+        settings: Settings,
+        readable: Readable = lambda _: None,
+        conversions: Mapping[str, Conversion] | None = None,
+    ) -> None:
         super().__init__(names, tables, settings)
+        self._readable, self._conversions = readable, conversions or {}
         self._gateway_name, self._pager_type = settings.name, settings.xmpp.pager_type
         self._uploads = bool(settings.xmpp.upload)
         self._shows_copies, self._says_name = tables.carries("cc", "xmpp"), tables.carries("from-name", "xmpp")
@@ -92,7 +106,9 @@ class XmppCodec(StanzaReader):
         if essence == TYPING_TYPE:
             return self._write_typing(envelope)
         # Nearly every message is text, of which nothing else has to be known.
-        shown = None if is_text(entity, files=self._uploads) else _shown(entity, files=self._uploads)
+        plain = is_text(entity, files=self._uploads)
+        secured = None if plain or not is_protected(entity) else self._write_secured(envelope)
+        shown = None if plain or secured else _shown(entity, files=self._uploads)
         # Nothing bounds a device on the SIP side, so a long one is worked out each time.
         short = len(envelope.sender_device) + len(envelope.recipient_device) <= MOST_REMEMBERED
         find = self._ends if short else self._find_ends
@@ -102,16 +118,25 @@ class XmppCodec(StanzaReader):
         lane = _lane(ends, envelope)
         opening, traces = f"{ends.opening} id='{xml.attribute(envelope.id)}'{lang}>", ((envelope.id, ends.sender, ends.recipient),)
         if shown is None or not shown.files:
-            return Parcel(lane, ends.link, self._stanza(opening, envelope, shown), ends.once, traces)
-        upload = Upload(ends.sender, shown.files, lambda urls: self._stanza(opening, envelope, shown.linked(urls)))
+            return Parcel(lane, ends.link, self._stanza(opening, envelope, shown, secured), ends.once, traces)
+        upload = Upload(ends.sender, shown.files, lambda urls: self._stanza(opening, envelope, shown.linked(urls), None))
         upload.stanza([_LONGEST_URL] * len(shown.files))
         return Parcel(lane, ends.link, upload, ends.once, traces, slow=True)
 
-    def _stanza(self, opening: str, envelope: Envelope, shown: Content | None) -> bytes:
-        octets = f"{opening}{self._content(envelope, shown)}</message>".encode()
+    def _stanza(self, opening: str, envelope: Envelope, shown: Content | None, secured: Secured | None) -> bytes:
+        octets = f"{opening}{self._content(envelope, shown, secured)}</message>".encode()
         if len(octets) > MOST_STANZA_OCTETS:
             raise Refusal("body-too-large")
         return octets
+
+    def _write_secured(self, envelope: Envelope) -> Secured:
+        """What is protected, as it came, by the way that the route of who wrote it names."""
+        sender, smime = envelope.sender, self._settings.smime
+        rule = self._settings.route(sender.domain)
+        try:
+            return secured_of(envelope, rule.smime_carriage, self._conversions, self._readable, body=smime.body)
+        except SyntaxFault as fault:
+            raise Refusal("bad-body", fault.what) from None
 
     def _find_ends(self, sender: Address, sender_device: str, recipient: Address, recipient_device: str, kind: str = "") -> _Ends:
         author, whom = self._names.jid_of(sender), self._names.jid_of(recipient)
@@ -129,7 +154,7 @@ class XmppCodec(StanzaReader):
             once=isinstance(sender, SipAddress) and not self._settings.route(sender.domain).store,
         )
 
-    def _content(self, envelope: Envelope, shown: Content | None) -> str:
+    def _content(self, envelope: Envelope, shown: Content | None, secured: Secured | None) -> str:
         parts, message = [], envelope.message
         if envelope.thread:
             parts.append(f"<thread>{xml.text(xml_text(envelope.thread))}</thread>")
@@ -138,7 +163,9 @@ class XmppCodec(StanzaReader):
                 xml.element("subject", {"xml:lang": xml.language_tag(language)}, xml.text(one_line(xml_text(subject))))
                 for subject, language in message.subjects
             ]
-        if shown is not None:
+        if secured is not None:
+            parts.append(secured.elements)
+        elif shown is not None:
             parts.append(elements_of(shown, html=self._shows_html, links=self._shows_links))
         elif body := message.entity.text():
             parts.append(f"<body>{xml.foreign(body)}</body>")
@@ -146,11 +173,14 @@ class XmppCodec(StanzaReader):
             parts.append(f"<nick xmlns='{xml.NICK}'>{xml.text(envelope.sender_name)}</nick>")
         if message.fields is None:  # What the gateway has composed itself names one person.
             parts.append(addresses(message, self._names, self._tables.numbers, copies=self._shows_copies))
-        if envelope.asked and self._asks:
+        # What would be told of an encrypted message would have to be encrypted, too (IMDN-27, NOTE-11).
+        if envelope.asked and self._asks and not (secured and secured.is_encrypted):
             parts += [element for wish, element in _REQUESTS.items() if wish in envelope.asked]
         written = written_at(message)
         if written is not None and envelope.received_at - written > OLD_AFTER_SECONDS and self._tables.carries("sent-at", "xmpp"):
             parts.append(xml.element("delay", {"xmlns": xml.DELAY, "from": self._gateway_name, "stamp": format_rfc3339(written)}))
+        if envelope.verdict and self._settings.smime.verdict:
+            parts.append(verdict_of(envelope.verdict))
         return "".join(parts)
 
     @staticmethod
@@ -191,7 +221,7 @@ class XmppCodec(StanzaReader):
         if not isinstance(about, StanzaOrigin):
             raise Refusal("internal", "a failure message for the XMPP side names no stanza")
         fragment = sipfrag.parse(envelope.message.entity.content)
-        row = self._tables.status(fragment.status)
+        row = self._tables.failure(fragment.status, fragment.reason)
         condition, kind, address = row.condition, row.type, ""
         if condition in ("gone", "redirect") and fragment.status != 410:
             address = self._moved_to(fragment)
@@ -200,7 +230,7 @@ class XmppCodec(StanzaReader):
                 condition = "item-not-found"
         if fragment.header("Retry-After") and fragment.status in _MAY_PASS:
             kind = "wait"
-        error = xml.error(condition, kind, xml_text(fragment.reason[:_MOST_TEXT]), address)
+        error = xml.error(condition, kind, xml_text(fragment.reason[:_MOST_TEXT]), address, extension=row.extension)
         return self._answer(about, {"id": about.id, "type": "error"}, error)
 
     def _moved_to(self, fragment: sipfrag.Fragment) -> str:
@@ -216,7 +246,8 @@ class XmppCodec(StanzaReader):
     def refusal(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> bytes:
         """The error stanza for a message, or an iq, that was not taken (ERR-04)."""
         row = self._tables.refusal(refusal.key)
-        error = xml.error(row.condition, row.type, xml_text(refusal.detail or row.text), by=self._gateway_name)
+        human = xml_text(refusal.detail or row.text)
+        error = xml.error(row.condition, row.type, human, by=self._gateway_name, extension=row.extension)
         attributes = {"from": origin.recipient, "to": origin.sender, "id": origin.id, "type": "error"}
         return xml.element(kind, attributes, error).encode()
 

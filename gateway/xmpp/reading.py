@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from gateway.core.address import SipAddress
 from gateway.core.canonical import alternatives, entity_message, text_message, typing_message
 from gateway.core.composing import compose_composing
-from gateway.core.content import Content
+from gateway.core.content import Content, known_content
 from gateway.core.cpim import CpimMessage
 from gateway.core.dates import parse_rfc3339
 from gateway.core.domain import unicode_domain
@@ -17,12 +17,15 @@ from gateway.core.imdn import DISPLAY, NEGATIVE, POSITIVE, Disposition
 from gateway.core.jid import Jid, jid_from_xmpp_uri
 from gateway.core.outcome import Outcome, Verdict
 from gateway.core.ports import Names, Notice, Parties
+from gateway.core.protection import is_protected
 from gateway.core.settings import Settings
-from gateway.core.tables import Tables
+from gateway.core.tables import RefusalRow, Tables
 from gateway.core.text import one_line, shown_name
 from gateway.core.uri import sip_uri
+from gateway.core.verdict import NOT_CHECKED
 
 from . import stanza as xml
+from .e2e import entity_in
 from .parser import Oversized
 from .rich import links_of, markup_of, require_no_link
 
@@ -30,6 +33,11 @@ _MOST_REASON = 256
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
 _AMP = "{http://jabber.org/protocol/amp}"
 _CORRECTION = "{urn:xmpp:message-correct:0}replace"
+_E2E = f"{{{xml.E2E}}}e2e"
+_OF_E2E = (xml.E2E, "urn:ietf:params:xml:xmpp-e2e")
+"""The namespace of the conditions of RFC 3923: as it is registered, and as the examples of section 7 have it."""
+_EXTENSIONS = {"signature-unverified": "unverified-signature"}
+"""What appendix A of RFC 3923 calls a condition of section 7."""
 _ASKS = {POSITIVE: f"{{{xml.RECEIPTS}}}request", DISPLAY: f"{{{xml.MARKERS}}}markable"}
 _NEWS = {f"{{{xml.RECEIPTS}}}received": Disposition.DELIVERED, f"{{{xml.MARKERS}}}displayed": Disposition.DISPLAYED}
 """XEP-0184 and XEP-0333 as what RFC 5438 has for the same (NOTE-01)."""
@@ -52,6 +60,8 @@ class StanzaReader:
     def read(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
         """The envelope for a `<message/>` that is no error; None for one that has nothing to deliver (IMSG-07). Raises Refusal."""
         _require_carried(stanza)
+        if objects := stanza.findall(_E2E):
+            return self._read_secured(stanza, objects, parties, peer, trace_id, now)
         default = stanza.get(xml.XML_LANG, "")
         found = xml.contents(stanza)
         bodies = [(text, each.get(xml.XML_LANG, "")) for each in found.get("body", ()) if (text := _text(each))]
@@ -72,7 +82,6 @@ class StanzaReader:
         if body and has_more and stanza.find(_CORRECTION) is not None:
             # SIP cannot take back what was said; as people write it by hand.
             body = f"* {body}"
-        thread = found["thread"][0] if "thread" in found else None
         told = Content(body, xml.language_tag(language or default), html, links)
         # The chosen one first: SIP has room for one (IMSG-09).
         ordered = tuple([(subject, xml.language_tag(tag)) for subject, tag in sorted(subjects, key=lambda each: each is not chosen)])
@@ -88,10 +97,47 @@ class StanzaReader:
             sender_device=parties.sender_device,
             recipient_device=parties.recipient_device,
             expires_at=self._expires_at(stanza, now) if has_more else None,
-            thread=_text(thread).strip() if thread is not None else "",
+            thread=_thread(stanza) if "thread" in found else "",
             sender_name=self._name(stanza),
             asked=self._asked(stanza),
             origin=stanza_origin(stanza),
+        )
+
+    def _read_secured(
+        self, stanza: Element, objects: list[Element], parties: Parties, peer: str, trace_id: str, now: float
+    ) -> Envelope | None:
+        """The envelope for an end-to-end object; what stands beside it is for who cannot read it (SMIME-36). Raises Refusal.
+
+        One that is not protected, which RFC 3923 has no place for, is a message like any other, if it can be shown. Nobody is told what
+        becomes of it: what was encrypted would have to be encrypted again (IMDN-27, NOTE-11).
+        """
+        if len(objects) > 1 or len(objects[0]):
+            raise Refusal("bad-body", "A stanza has one end-to-end object, which is text")
+        try:
+            entity = entity_in(objects[0].text or "")
+            protected = is_protected(entity)
+            if not protected and not (shown := known_content(entity)).text and not shown.links:
+                return None
+        except SyntaxFault as fault:
+            raise Refusal("bad-body", fault.what) from None
+        home = parties.recipient
+        if protected and isinstance(home, SipAddress) and self._settings.route(home.domain).smime == "never":
+            raise Refusal("type-unsupported", "The recipient takes no signed or encrypted messages")
+        return Envelope(
+            id=trace_id,
+            trace_id=trace_id,
+            sender=parties.sender,
+            recipient=home,
+            message=entity_message(parties.sender, home, entity, self._sent_at(stanza, now)),
+            received_at=now,
+            peer=peer,
+            sender_device=parties.sender_device,
+            recipient_device=parties.recipient_device,
+            expires_at=self._expires_at(stanza, now),
+            thread=_thread(stanza),
+            sender_name=self._name(stanza),
+            origin=stanza_origin(stanza),
+            verdict=NOT_CHECKED if protected else None,
         )
 
     def _expires_at(self, stanza: Element, now: float) -> float | None:
@@ -175,6 +221,9 @@ class StanzaReader:
         human = error.find(f"{{{xml.STANZAS}}}text") if error is not None else None
         address = error.find(f"{{{xml.STANZAS}}}{name}") if error is not None else None
         contact = self._new_address(_text(address)) if address is not None and name in ("gone", "redirect") else ""
+        human_text = one_line(_text(human))[:_MOST_REASON] if human is not None else ""
+        if extended := next(filter(None, (self._extended(*each) for each in found)), None):
+            return Outcome(Verdict.FAILED, extended.sip, human_text or extended.reason)
         row = self._tables.condition(name)
         status = row.sip_full if "/" in stanza.get("from", "") else row.sip_bare
         if name == "gone":
@@ -183,7 +232,11 @@ class StanzaReader:
             status = 480
         elif error is not None and error.find(_BLOCKED) is not None:
             status = 403  # XEP-20: the recipient has blocked the sender
-        return Outcome(Verdict.FAILED, status, one_line(_text(human))[:_MOST_REASON] if human is not None else "", contact=contact)
+        return Outcome(Verdict.FAILED, status, human_text, contact=contact)
+
+    def _extended(self, namespace: str, local: str) -> RefusalRow | None:
+        """The refusal that a condition of RFC 3923 stands for, in any of its spellings (E2E-21)."""
+        return self._tables.extension(_EXTENSIONS.get(local, local)) if namespace in _OF_E2E else None
 
     def _new_address(self, data: str) -> str:
         """The mapped target of gone and redirect as a SIP URI; empty when it cannot be used (ERR-13)."""
@@ -200,8 +253,6 @@ def _require_carried(stanza: Element) -> None:
         raise Refusal("message-too-large")
     if stanza.get("type") == "groupchat":
         raise Refusal("groupchat")
-    if stanza.find(f"{{{xml.E2E}}}e2e") is not None:
-        raise Refusal("type-unsupported", "end-to-end objects are not carried yet")
 
 
 def _composed(parties: Parties, told: Content, sent_at: float, subjects: tuple[tuple[str, str], ...]) -> CpimMessage:
@@ -250,6 +301,11 @@ def _preferred(texts: list[tuple[str, str]], default: str) -> tuple[str, str]:
     """One body or subject of several, as (text, language): the one in the stanza's own language, else the first (IMSG-06)."""
     own = (each for each in texts if not each[1] or each[1].lower() == default.lower())
     return next(own, texts[0] if texts else ("", ""))
+
+
+def _thread(stanza: Element) -> str:
+    thread = xml.child(stanza, "thread")
+    return _text(thread).strip() if thread is not None else ""
 
 
 def _text(element: Element) -> str:

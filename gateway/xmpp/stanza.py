@@ -20,6 +20,7 @@ MARKERS = "urn:xmpp:chat-markers:0"
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
 E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
+EME = "urn:xmpp:eme:0"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CONTENT = (COMPONENT, "jabber:client")
 
@@ -58,11 +59,16 @@ def element(name: str, attributes: Mapping[str, str], content: str = "") -> str:
     return f"<{name}{head}>{content}</{name}>" if content else f"<{name}{head}/>"
 
 
-def error(condition: str, kind: str, human: str, address: str = "", by: str = "") -> str:
-    """An `<error/>` with one defined condition (RFC 6120 section 8.3.2); `address` is the character data of gone and redirect."""
+def error(condition: str, kind: str, human: str, address: str = "", by: str = "", extension: str = "") -> str:
+    """An `<error/>` with one defined condition (RFC 6120 section 8.3.2); `address` is the character data of gone and redirect.
+
+    extension: a condition of RFC 3923 beside it; empty for none.
+    """
     inner = element(condition, {"xmlns": STANZAS}, text(address))
     if human:
         inner += element("text", {"xmlns": STANZAS, "xml:lang": "en"}, text(human))
+    if extension:
+        inner += element(extension, {"xmlns": E2E})
     return element("error", {"by": by, "type": kind}, inner)
 
 

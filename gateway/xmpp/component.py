@@ -25,7 +25,7 @@ from gateway.core.envelope import StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
-from gateway.core.ports import Delivery, Notice, Policy, Sink, Trace
+from gateway.core.ports import Delivery, Notice, Policy, Security, Sink, Trace
 from gateway.core.settings import XmppSettings
 from gateway.core.tokens import fresh_token
 
@@ -64,12 +64,24 @@ class _Chunk:
 
 
 class ComponentLink(ComponentXMPP):
-    """One link. `domain` is the JID domain whose SIP users it speaks for. http: brings files to the upload service, if there is one."""
+    """One link. `domain` is the JID domain whose SIP users it speaks for. http: brings files to the upload service, if there is one.
 
-    def __init__(self, domain: str, settings: XmppSettings, codec: XmppCodec, policy: Policy, sink: Sink, http: Http | None = None) -> None:
+    security: None only carries what is signed or encrypted.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        settings: XmppSettings,
+        codec: XmppCodec,
+        policy: Policy,
+        sink: Sink,
+        http: Http | None = None,
+        security: Security | None = None,
+    ) -> None:
         super().__init__(domain, settings.secret, settings.host, settings.port)  # type: ignore[no-untyped-call]
         self.domain = domain
-        self._codec, self._policy, self._sink = codec, policy, sink
+        self._codec, self._policy, self._sink, self._security = codec, policy, sink, security
         self._address = (settings.host, settings.port)
         self.whitespace_keepalive = False
         self.up = False
@@ -368,6 +380,8 @@ class ComponentLink(ComponentXMPP):
                 return
             parties = self._policy.from_xmpp(self.domain, sender, target)
             envelope = self._codec.read(element, parties, f"xmpp:{self.domain}", fresh_token(), time.time())
+            if envelope is not None and self._security and not envelope.volatile:
+                envelope = self._security.arrived(envelope)
             notices = self._codec.read_notices(element, parties)
         except (Refusal, SyntaxFault) as refusal:
             self._refuse(origin, refusal if isinstance(refusal, Refusal) else Refusal("bad-syntax", refusal.what))

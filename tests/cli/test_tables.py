@@ -50,7 +50,7 @@ def test_rows_without_effect_say_so() -> None:
     found = json.loads(printed(run("tables", "--json")))
     later = {row.get("name", row.get("key")) for rows in found.values() for row in rows if row["note"].startswith("no effect yet: ")}
     assert later == set(UNBUILT_FIELDS) | UNBUILT_REFUSALS
-    assert "no effect yet: end-to-end objects are refused" in printed(run("tables", "headers"))
+    assert "no effect yet: nothing is refused with it" in printed(run("tables", "errors"))
 
 
 def test_the_refusals_without_effect_are_named_by_no_code() -> None:

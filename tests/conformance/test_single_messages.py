@@ -85,9 +85,10 @@ def test_groupchat_has_no_way(bridge: Bridge) -> None:
     assert (stanza.get("id"), stanza.get("from")) == ("g1", "s0@stoxgate.test")
 
 
-def test_a_protected_message_is_refused_and_its_unprotected_body_goes_nowhere(bridge: Bridge) -> None:
+@pytest.mark.requirement("E2E-06")
+def test_an_object_that_is_none_is_refused_and_the_body_beside_it_goes_nowhere(bridge: Bridge) -> None:
     """RFC 3923: what is meant for the recipient is inside the element; the body beside it only says so."""
-    protected = "<body>protected</body><e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>Content-Type: application/pkcs7-mime</e2e>"
+    protected = "<body>protected</body><e2e xmlns='urn:ietf:params:xml:ns:xmpp-e2e'>U2FsdGVkX1</e2e>"
 
     async def talk() -> Element:
         async with both(bridge) as (phone, juliet):
@@ -96,7 +97,7 @@ def test_a_protected_message_is_refused_and_its_unprotected_body_goes_nowhere(br
             return error
 
     stanza = asyncio.run(talk())
-    assert error_of(stanza)[:2] == ("modify", "not-acceptable")
+    assert error_of(stanza)[:2] == ("modify", "bad-request")
     assert (stanza.get("id"), stanza.get("from")) == ("p1", "s0@stoxgate.test")
 
 

@@ -100,7 +100,7 @@ CLASSES = [
     ("6xx", (601, 605, 607, 608, 699), "recipient-unavailable", "wait"),
 ]
 LISTED = {code for code, _, _ in STATUSES}
-LOOP = [row.key for row in TABLES.refusals].index("loop")
+LOOP, STALE, UNDECIPHERABLE = ([row.key for row in TABLES.refusals].index(key) for key in ("loop", "stale-date", "undecipherable"))
 CC = [row.name for row in TABLES.fields].index("cc")
 
 # What the gateway refuses with, and the rule that says so; none where nothing refuses with it yet.
@@ -356,6 +356,27 @@ def test_the_table_says_what_is_tried_again(tmp_path: Path) -> None:
     assert {code for code in range(300, 700) if tables.status(code).again} == {404, 480, 486, 500, 503, 504}
 
 
+@pytest.mark.requirement("E2E-20")
+def test_the_conditions_of_rfc_3923_are_data(tmp_path: Path) -> None:
+    text = changed("errors.toml", 'extension = "bad-timestamp"\n', "").replace(
+        'extension = "decryption-failed"\nrule = "ERR-S493"', 'rule = "ERR-S493"'
+    )
+    tables = with_file(tmp_path, "errors.toml", text)
+    for name, shipped, own in (
+        ("bad-timestamp", 400, None),
+        ("unverified-signature", 406, 406),
+        ("decryption-failed", 493, 493),
+        ("", None, None),
+    ):
+        found = [row.sip if (row := each.extension(name)) else None for each in (TABLES, tables)]
+        assert found == [shipped, own]
+    asked = ((400, "incorrect date or time"), (400, "Bad Request"), (406, "No"), (493, "Undecipherable"), (493, "No"), (700, ""))
+    assert [TABLES.failure(*each).extension for each in asked] == [
+        "bad-timestamp", "", "unverified-signature", "decryption-failed", "decryption-failed", "",
+    ]  # fmt: skip
+    assert [tables.failure(*each).extension for each in asked] == ["", "", "unverified-signature", "decryption-failed", "", ""]
+
+
 def test_a_status_without_its_own_row_takes_the_one_of_its_class(tmp_path: Path) -> None:
     text = (SHIPPED / "errors.toml").read_text("utf-8")
     row = re.search(r"\[\[status\]\]\nsip = 604\n(?:.+\n)+", text)
@@ -390,6 +411,16 @@ ERRORS_MISTAKES = [
     ('reason = "Bad Request"', 'reason = "Bad\\r\\nX: y"', "refusal[0].reason: must not hold control characters"),
     ('reason = "Bad Request"', 'reason = "<Bad>"', "refusal[0].reason: must be 1 to 128 characters that a SIP reason phrase may hold"),
     ("[[refusal]]", "[[refusals]]", "refusals: unknown key; did you mean refusal?"),
+    (
+        'extension = "unverified-signature"',
+        'extension = "unverified"',
+        'status[13].extension: must be "bad-timestamp" or "unverified-signature" or "decryption-failed", not "unverified"',
+    ),
+    (
+        'extension = "bad-timestamp"',
+        'extension = "decryption-failed"',
+        f'refusal[{UNDECIPHERABLE}].extension: "decryption-failed" is already there, as refusal[{STALE}]',
+    ),
 ]
 
 

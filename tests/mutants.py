@@ -1,6 +1,6 @@
 """Whether the tests notice small changes of the code: `python -m tests.mutants [--count N] [--seed N] [--only PATH] [--jobs N] [--quick]`.
 
-Random lines of gateway/core, sip, xmpp and relay are broken, one at a time: a comparison, a boolean, a number off by one, a returned value,
+Random lines of the rooms in ROOMS are broken, one at a time: a comparison, a boolean, a number off by one, a returned value,
 a call or a raise left out, other text. What is for people alone is not touched (docstrings, logs, the words of an exception), nor are
 annotations, decorators, `__all__` and `__slots__`, nor how much a cache of results holds: that is what the code calls REMEMBERED.
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("gateway/core", "gateway/sip", "gateway/xmpp", "gateway/relay")
+ROOMS = ("gateway/core", "gateway/sip", "gateway/xmpp", "gateway/relay", "gateway/smime")
 LAST = ("tests/conformance", "tests/cli")
 WANTED_OF_100 = 85
 _OPTIONS = ("-x", "-q", "-m", "not interop", "-p", "no:cacheprovider")

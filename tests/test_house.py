@@ -14,7 +14,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = (PROJECT / "docs" / "architecture.md").read_text()
 MOST_LINES = 500
-ALL = frozenset({"core", "sip", "xmpp", "relay", "store", "config", "admin"})
+ALL = frozenset({"core", "sip", "xmpp", "relay", "store", "config", "admin", "smime"})
 KNOWS = {
     "core": {"mappings"},
     "sip": {"core"},
@@ -23,10 +23,11 @@ KNOWS = {
     "store": {"core"},
     "config": {"core"},
     "admin": {"core"},
+    "smime": {"core"},
     "mappings": set(),
     "__init__": set(),
     "logs": set(),
-    "translation": {"core", "sip", "xmpp", "relay"},
+    "translation": {"core", "sip", "xmpp", "relay", "smime"},
     "app": {*ALL, "translation", "logs"},
     "cli": {*ALL, "translation", "logs", "app", "__init__"},
 }

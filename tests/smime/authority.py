@@ -321,6 +321,13 @@ def raw_signature(mine: PrivateKey, octets: bytes, digest: str, pss: bool) -> tu
     return {"algorithm": "rsassa_pss", "parameters": parameters}, signature
 
 
+def der(tag: int, content: bytes) -> bytes:
+    """One element of DER."""
+    size = len(content)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, *((size,) if size < 0x80 else (0x80 | len(octets), *octets)))) + content
+
+
 # -- the other implementation ------------------------------------------------------------------------------------------
 def openssl(*arguments: str | Path, given: bytes = b"") -> bytes:
     """What the command line of OpenSSL says to this. Raises CalledProcessError."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from gateway.admin.control import ControlSocket
+from gateway.clock import Clock, grace_until
 from gateway.core.domain import unicode_domain
 from gateway.core.errors import ConfigFault
 from gateway.core.settings import Settings
@@ -27,6 +28,7 @@ from gateway.relay.relay import Relay
 from gateway.relay.spellings import KIND as SPELLING
 from gateway.sip.adapter import SipAdapter
 from gateway.sip.peers import KIND as PEER
+from gateway.sip.signed_dates import SignedDates
 from gateway.store.outbox import Outbox, locked
 from gateway.translation import translation
 from gateway.xmpp.component import ComponentCarrier, ComponentLink
@@ -51,10 +53,12 @@ class Gateway:
         if file.parent.resolve() != settings.data_dir.resolve():
             # The outbox locks its own folder; the control socket needs one owner too (REL-07).
             self._held.enter_context(locked(settings.data_dir))
+        mark, grace = settings.limits.stale_date == "mark", grace_until(file, time.time())
+        dates = SignedDates(mark=mark, clock_is_true=Clock().is_true, grace_until=grace)
         self.outbox = Outbox(file)
         parts = translation(settings, tables, self.outbox.secret())
         self.relay = Relay(self.outbox, settings.limits, parts.spellings)
-        self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret(), parts.peers)
+        self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret(), parts.peers, dates=dates)
         self.xmpp = ComponentCarrier(parts.to_xmpp)
         self._parts = parts
         parts.peers.keep = self.relay.remember

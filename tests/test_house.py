@@ -27,8 +27,9 @@ KNOWS = {
     "mappings": set(),
     "__init__": set(),
     "logs": set(),
+    "clock": set(),
     "translation": {"core", "sip", "xmpp", "relay", "smime"},
-    "app": {*ALL, "translation", "logs"},
+    "app": {*ALL, "translation", "logs", "clock"},
     "cli": {*ALL, "translation", "logs", "app", "__init__"},
 }
 """Of each room, and of each file beside them, what of ours it may import besides itself."""

@@ -20,7 +20,7 @@ _NAMES = {"errors": ("condition", "status", "refusal"), "headers": ("field",), "
 UNBUILT_FIELDS: dict[str, str] = {}
 """Rows of headers.toml for what is not built yet, and what happens instead. Whoever builds one deletes its line."""
 
-UNBUILT_REFUSALS = frozenset(("body-not-acceptable", "stale-date", "version-unsupported"))
+UNBUILT_REFUSALS = frozenset(("body-not-acceptable", "version-unsupported"))
 """Rows of errors.toml that nothing refuses with yet."""
 
 

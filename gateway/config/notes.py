@@ -40,8 +40,6 @@ _UNBUILT: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("sip.outbound", _tls_hop, "there is no TLS yet; nothing can be sent there"),
     ("route.next_hop", _tls_hop, "there is no TLS yet; nothing can be sent there"),
     ("peer.tls", _always, "there is no TLS yet; no peer is known by its certificate"),
-    ("peer.store_and_forward", _is(True), "dates are not checked yet"),
-    ("limits.stale_date", _always, "dates are not checked yet"),
     ("route.assert_identity", _is(True), "no identity is asserted yet"),
     ("route.sips", _is(True), "sips: is refused everywhere yet"),
 )

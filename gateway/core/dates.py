@@ -117,3 +117,19 @@ def format_sip_date(posix: float) -> str:
 def _sip_second(posix: int) -> str:
     when = datetime.fromtimestamp(posix, UTC)
     return f"{_DAYS[when.weekday()]}, {when.day:02} {_MONTHS[when.month - 1]} {when.year:04} {when:%H:%M:%S} GMT"
+
+
+MOST_OFF_SECONDS = 300
+"""How far a signed date may be from now (RFC 3923 section 6.9: five minutes; SMIME-23)."""
+OLD, FUTURE = "old timestamp", "future timestamp"
+
+
+def staleness(stated: float, now: float) -> str:
+    """Empty for a signed date that is fresh, else what is wrong with it, as RFC 3923 section 6.9 calls it. Both are POSIX seconds.
+
+    >>> staleness(1000, 1300), staleness(1000, 1300.5), staleness(1301, 1000)
+    ('', 'old timestamp', 'future timestamp')
+    """
+    if stated < now - MOST_OFF_SECONDS:
+        return OLD
+    return FUTURE if stated > now + MOST_OFF_SECONDS else ""

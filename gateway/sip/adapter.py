@@ -30,6 +30,7 @@ from .peers import Peers
 from .questions import Question, Questions
 from .reading import read_response
 from .redirect import Place, Redirects, Trail
+from .signed_dates import SignedDates
 from .transaction import ClientTransaction, Timers
 from .transport import Transports
 from .uas import Uas
@@ -81,9 +82,11 @@ class SipAdapter:
         peers: Peers,
         timers: Timers | None = None,
         security: Security | None = None,
+        dates: SignedDates | None = None,
     ) -> None:
         self._settings, self._tables, self._policy, self._codec, self._sink, self._secret = settings, tables, policy, codec, sink, secret
         self._timers, self._security = timers or Timers(), security
+        self._dates = dates or SignedDates(mark=settings.limits.stale_date == "mark")
         self._transports = Transports(settings.sip.listen, self)
         self._locator = Locator(settings.sip.ways)
         self._hops: Hops[Delivery] = Hops()
@@ -108,7 +111,7 @@ class SipAdapter:
         self._codec.sent_by.update(longest_sent_by(listeners, name))
         self._sent_by = {local: sent_by(local, name) for _, local in listeners}
         ours = frozenset(self._sent_by.values())
-        uas = Uas(self._policy, self._tables, self._settings, self._secret, ours, self._security)
+        uas = Uas(self._policy, self._tables, self._settings, self._secret, ours, self._security, self._dates)
         self._endpoint = Endpoint(
             send=self._transports.send,
             arrived=self._arrived,

@@ -67,7 +67,17 @@ class Arrivals:
         except Refusal as refusal:
             if refusal.key == "loop":
                 self._disown(transaction.request)
+            if refusal.key == "stale-date" and self._is_silenced(transaction):
+                self._endpoint.forget(transaction)
+                return
             self._refuse(transaction, refusal)
+
+    def _is_silenced(self, transaction: ServerTransaction) -> bool:
+        dates = self._uas.dates
+        if not dates or not dates.is_silent(transaction.flow.host, transaction.key, time.time()):
+            return False
+        self._endpoint.counters["dropped"] += 1
+        return True
 
     def _take(self, transaction: ServerTransaction) -> None:
         request, flow, uas, now = transaction.request, transaction.flow, self._uas, transaction.arrived
@@ -147,6 +157,8 @@ class Arrivals:
         self._offered.discard(message_key)
         if refusal is None:
             self._peers.met(transaction.request, read)
+            if self._uas.dates and isinstance(read, Envelope) and read.verdict:
+                self._uas.dates.keep(message_key, time.time())
         if self._is_late(transaction):
             # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
             self._endpoint.forget(transaction)

@@ -347,16 +347,17 @@ def _message_id(message: CpimMessage) -> str:
 
 def _sent_at(request: Request, now: float) -> float:
     """When the request was written: its Date, but never later than now; a Date that cannot be read says nothing (MSG-55)."""
-    stated = _date(request)
+    stated = date_of(request)
     return now if stated is None else min(stated, now)
 
 
 def is_dated(request: Request) -> bool:
     """Whether it has a Date that can be read."""
-    return _date(request) is not None
+    return date_of(request) is not None
 
 
-def _date(request: Request) -> float | None:
+def date_of(request: Request) -> float | None:
+    """Its Date in POSIX seconds; None without one that can be read."""
     if "date" not in request.index:
         return None
     try:

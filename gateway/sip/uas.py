@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gateway.core.canonical import FAILURE_TYPE, TYPING_TYPE
 from gateway.core.codings import CODINGS, undone
@@ -21,13 +22,15 @@ from gateway.core.remember import remembered
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.uri import Uri
+from gateway.core.verdict import NOT_CHECKED, Verdict
 
 from . import writer
 from .endpoint import Answer
 from .failures import Report
 from .identity import hidden, is_from_another, named, senders, unnamed, wants_privacy
 from .message import METHODS, Request
-from .reading import is_bare_fragment, is_dated, outer_of, read_message, read_news, report_in
+from .reading import date_of, is_bare_fragment, is_dated, outer_of, protected_body, read_message, read_news, report_in
+from .signed_dates import SignedDates, is_signed
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")
 ALLOW = ", ".join(SERVED)
@@ -63,7 +66,7 @@ _IM_ROUTE = re.compile(rb"<[ \t]*+im:", re.I)
 class Uas:
     """The checks. sent_by: our Via hosts and ports; they tell loops, and under them the gateway itself is meant.
 
-    security: None only carries what is signed or encrypted.
+    security: None only carries what is signed or encrypted. dates: None asks for no date, as of what is not on its way now.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Uas:
         secret: bytes,
         sent_by: frozenset[str],
         security: Security | None = None,
+        dates: SignedDates | None = None,
     ) -> None:
         self._policy, self._tables, self._settings, self._security = policy, tables, settings, security
+        self.dates = dates
         self._secret, self._sent_by = secret, sent_by
         self._own_marks = tuple(own.encode() for own in sent_by)
         status = settings.sip.accepted_status
@@ -150,8 +155,16 @@ class Uas:
         self._acceptable(request)
         if codings:
             request = self._decoded(request, codings, parties.sender.domain)
+        dated = self._dated(request, peer, now)
         news = read_news(request, parties)
-        return self._read(request, parties, peer.label, trace_id, now) if news is None else news
+        return self._read(request, parties, peer.label, trace_id, now, dated) if news is None else news
+
+    def _dated(self, request: Request, peer: Peer, now: float) -> Verdict:
+        """What its Date says of a request with a signed body (MSG-81). Raises Refusal."""
+        body = protected_body(request) if self.dates else None
+        if not self.dates or body is None or not is_signed(body):
+            return NOT_CHECKED
+        return self.dates.judge(date_of(request), self.message_key(request), peer, now)
 
     def _parties(self, request: Request, peer: Peer, target: Uri) -> Parties:
         """Who writes to whom: of the identities of the sender the first one that is of a served domain (RCS-04). Raises Refusal."""
@@ -164,7 +177,7 @@ class Uas:
                     raise
         return self._policy.from_sip(peer, last, target)
 
-    def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
+    def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float, dated: Verdict) -> Envelope | None:
         numbers, files = self._tables.numbers, bool(self._settings.xmpp.upload)
         if wants_privacy(request):
             read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
@@ -175,6 +188,8 @@ class Uas:
             return read
         if read.verdict and self._settings.route(parties.sender.domain).smime == "never":
             raise Refusal("type-unsupported", "Signed and encrypted messages are not carried here", (("Accept", _UNPROTECTED),))
+        if read.verdict:
+            read = replace(read, verdict=dated)
         return self._security.arrived(read, outer_of(request)) if self._security else read
 
     def _news(self, request: Request, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:

@@ -99,7 +99,7 @@ def test_every_key_whose_part_is_not_built_is_said_to_have_no_effect(tmp_path: P
     built = {f"route[0].{key}" for key in there}
     route = {f"route[0].{key}" for key in keys.ROUTE} - built
     assert later == route | {
-        "admin.listen", "digest.realm", "limits.stale_date", "peer[0].store_and_forward", "peer[1].tls",
+        "admin.listen", "digest.realm", "peer[1].tls",
         "sip.listen[1]", "sip.outbound",
     }  # fmt: skip
 

@@ -78,8 +78,6 @@ def written(folder: Path, text: str) -> Path:
         ("sip", "outbound", "sips:10.1.0.5", "sip.outbound"),
         ("route", "next_hop", "sip:10.1.0.5;transport=TLS", "route[0].next_hop"),
         ("peer", "tls", "proxy.example.net", "peer[0].tls"),
-        ("peer", "store_and_forward", True, "peer[0].store_and_forward"),
-        ("limits", "stale_date", "refuse", "limits.stale_date"),
         ("route", "assert_identity", True, "route[0].assert_identity"),
         ("route", "sips", True, "route[0].sips"),
     ],

@@ -19,6 +19,7 @@ class Stoxgate(Process):
 
     component_port: of the XMPP server. next_hop: [sip] outbound; empty for RFC 3263. sections: more lines for a table, by its name ("sip":
     "accepted_status = 200"). tables: TOML put behind everything ([[route]], [[peer]]). mappings: file name -> text of a mappings folder.
+    program: what runs in place of the installed command.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Stoxgate(Process):
         mappings: Mapping[str, str] | None = None,
         port: int = 0,
         options: Sequence[str] = (),
+        program: Sequence[str] = (),
     ) -> None:
         self.work, self.port, self.config = work, port or free_port(), work / "gateway.toml"
         lines = {
@@ -52,7 +54,8 @@ class Stoxgate(Process):
         for name, text in (mappings or {}).items():
             (work / "mappings").mkdir(exist_ok=True)
             (work / "mappings" / name).write_text(text)
-        super().__init__([command(), "run", "-c", str(self.config), *options], work / "stoxgate.log", work, _environment(work))
+        started = [*(program or [command()]), "run", "-c", str(self.config), *options]
+        super().__init__(started, work / "stoxgate.log", work, _environment(work))
 
     @property
     def address(self) -> tuple[str, int]:

@@ -35,7 +35,8 @@ class Verdict:
     signers: the subject alternative names of who signed, as URIs: "sip:alice@sip.example", "im:...", "xmpp:...", "mailto:...", "dns:...".
     signed_at: the signing time, in POSIX seconds, as the signature states it. date: "" where the signed date is fresh; else "undated",
     "old timestamp", "future timestamp", "decreasing timestamp" or "repeated" (E2E-18). digest: of the covered octets, "sha256:hex".
-    detail: for the operator, one line. encrypted: it was encrypted, too.
+    detail: for the operator, one line. encrypted: it was encrypted, too. asserted: who sent the request that brought it, as the URI of a
+    verified identity body (RFC 3893) says; that says nothing of the content (FRAG-63).
     """
 
     status: Status
@@ -45,6 +46,7 @@ class Verdict:
     digest: str = ""
     detail: str = ""
     encrypted: bool = False
+    asserted: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -53,14 +55,14 @@ class Verdict:
 
     def dump(self) -> str:
         """In one line of text; `load` undoes it exactly."""
-        said = [self.status.value, list(self.signers), self.signed_at, self.date, self.digest, self.detail, self.encrypted]
+        said = [self.status.value, list(self.signers), self.signed_at, self.date, self.digest, self.detail, self.encrypted, self.asserted]
         return json.dumps(said, ensure_ascii=False)
 
     @staticmethod
     def load(text: str) -> Verdict:
         """Read what `dump` wrote. Raises ValueError for anything else."""
-        status, signers, signed_at, date, digest, detail, encrypted = json.loads(text)
-        return Verdict(Status(status), tuple(signers), signed_at, date, digest, detail, encrypted)
+        status, signers, signed_at, date, digest, detail, encrypted, asserted = json.loads(text)
+        return Verdict(Status(status), tuple(signers), signed_at, date, digest, detail, encrypted, asserted)
 
 
 NOT_CHECKED = Verdict(Status.NOT_CHECKED)

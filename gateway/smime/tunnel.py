@@ -1,0 +1,77 @@
+"""What a signed copy of the request, or of a part of it, says of the request around it (RFC 3261 section 23.4, SMIME-24)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.mime import MIXED, Entity, split_multipart
+from gateway.core.ports import Outer
+from gateway.core.sipfrag import Fragment, Kind, parse
+
+from .fields import fields_of, same, title
+from .freshness import FRAGMENT_TYPE, SIP_TYPE
+from .identity_body import is_identity_part
+
+MAY_DIFFER = frozenset(("via", "record-route", "route", "max-forwards", "proxy-authorization"))
+"""What proxies change; the Request-URI, too (RFC 3261 section 23.4.1.1)."""
+_OF_THE_BODY = frozenset((
+    "mime-version", "content-type", "content-length", "content-language", "content-encoding", "content-disposition",
+))  # fmt: skip
+"""Inside, these are those of the inner body (RFC 3261 section 23.4.1.2)."""
+_DEFINED = frozenset((
+    "accept", "accept-encoding", "accept-language", "alert-info", "allow", "authentication-info", "authorization", "call-id", "call-info",
+    "contact", "cseq", "date", "error-info", "expires", "from", "in-reply-to", "min-expires", "organization", "priority",
+    "proxy-authenticate", "proxy-require", "reply-to", "require", "retry-after", "server", "subject", "supported", "timestamp", "to",
+    "unsupported", "user-agent", "warning", "www-authenticate",
+))  # fmt: skip
+"""The other fields of RFC 3261 section 20. A field that is not defined there is ignored where it differs (section 23.4.1.2)."""
+_NEEDED = ("from", "to", "call-id", "cseq")
+"""Without these it could be of any request (RFC 3261 section 23.4.2)."""
+
+
+def tunnel_fault(covered: Entity, outer: Outer) -> str:
+    """What a signed copy in `covered` has against the request around it, as text: then the signature does not hold for this request.
+
+    Empty where nothing differs, and where there is no copy. covered: the entity that the signature covers. "To" names the field that
+    differs, or is on one side only; "method" is the start line's; "Bad To" could not be read.
+    """
+    for entity in _copies(covered):
+        try:
+            copy = parse(entity.decoded(), version=entity.content_type.param("version") or "2.0")
+        except Refusal as refusal:
+            return refusal.key
+        except SyntaxFault as fault:
+            return fault.what
+        is_whole = entity.content_type.essence == SIP_TYPE
+        if copy.kind is Kind.RESPONSE and not is_whole:
+            continue  # That tells of another request: it is content.
+        if found := difference(copy, outer, whole=is_whole):
+            return found
+    return ""
+
+
+def _copies(covered: Entity) -> Iterator[Entity]:
+    try:
+        parts = split_multipart(covered) if covered.content_type.essence == MIXED else (covered,)
+    except (Refusal, SyntaxFault):
+        return
+    for part in parts:
+        if part.content_type.essence == SIP_TYPE or (part.content_type.essence == FRAGMENT_TYPE and not is_identity_part(part)):
+            yield part
+
+
+def difference(copy: Fragment, outer: Outer, *, whole: bool = True) -> str:
+    """The first field, as the RFCs print it, that differs between a request and its copy by more than proxies may change; empty for none.
+
+    whole: it is a copy of all of it, so that what only the request has was put in on the way; else of some fields.
+    """
+    if (copy.start_line or whole) and copy.method != outer.method:
+        return "method"
+    inside, outside = fields_of(copy), fields_of(outer)
+    compared = [name for name in inside if name in _DEFINED]
+    compared += [name for name in outside if name not in inside and (name in _NEEDED or (whole and name in _DEFINED))]
+    for name in compared:
+        if name not in inside or name not in outside or not same(name, inside[name], outside[name]):
+            return title(name)
+    return ""

@@ -92,8 +92,9 @@ def _clear(entity: Entity) -> str | None:
         text = entity.raw.decode()
     except UnicodeDecodeError:
         return None
-    lines = text.replace("\r\n", "\n")
-    is_clean = "\r" not in lines and lines.count("\n") == text.count("\r\n") and xml_text(lines) == lines
+    lines = _lines(text)
+    # That each LF had its CR shows when it is read back.
+    is_clean = "\r" not in lines and xml_text(lines) == lines
     escapes = 4 * lines.count("&") + 3 * (lines.count("<") + lines.count(">"))
     return lines if is_clean and len(entity.raw) + escapes <= _MOST_CLEAR else None
 

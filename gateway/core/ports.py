@@ -67,12 +67,13 @@ class Names(Protocol):
 class Outer(NamedTuple):
     """The SIP request around a protected body, as it came: what a signed copy or part of it is compared with (SMIME-24, FRAG-62).
 
-    headers: (name in lower case and long form, value), in order.
+    headers: (name in lower case and long form, value), in order. may_be_late: it comes from a peer that stores and forwards (MSG-84).
     """
 
     method: str
     request_uri: str
     headers: tuple[tuple[str, str], ...]
+    may_be_late: bool = False
 
 
 class Security(Protocol):

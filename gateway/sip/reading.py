@@ -106,10 +106,10 @@ def protected_body(request: Request) -> Entity | None:
     return entity if is_protected(entity) else None
 
 
-def outer_of(request: Request) -> Outer:
-    """The request around a body, for who checks what was signed of it."""
+def outer_of(request: Request, *, may_be_late: bool = False) -> Outer:
+    """The request around a body, for who checks what was signed of it. may_be_late: as in Outer."""
     headers = [(name, value.decode("utf-8", "replace")) for name, value in request.rows]
-    return Outer(request.method, request.request_uri_text, tuple(headers))
+    return Outer(request.method, request.request_uri_text, tuple(headers), may_be_late)
 
 
 _MAY_PROTECT = ("multipart", "application", "message")

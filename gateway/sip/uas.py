@@ -157,7 +157,7 @@ class Uas:
             request = self._decoded(request, codings, parties.sender.domain)
         dated = self._dated(request, peer, now)
         news = read_news(request, parties)
-        return self._read(request, parties, peer.label, trace_id, now, dated) if news is None else news
+        return self._read(request, parties, peer, trace_id, now, dated) if news is None else news
 
     def _dated(self, request: Request, peer: Peer, now: float) -> Verdict:
         """What its Date says of a request with a signed body (MSG-81). Raises Refusal."""
@@ -177,20 +177,20 @@ class Uas:
                     raise
         return self._policy.from_sip(peer, last, target)
 
-    def _read(self, request: Request, parties: Parties, peer: str, trace_id: str, now: float, dated: Verdict) -> Envelope | None:
+    def _read(self, request: Request, parties: Parties, peer: Peer, trace_id: str, now: float, dated: Verdict) -> Envelope | None:
         numbers, files = self._tables.numbers, bool(self._settings.xmpp.upload)
         if wants_privacy(request):
-            read = read_message(request, unnamed(parties), peer, trace_id, now, numbers, files=files)
+            read = read_message(request, unnamed(parties), peer.label, trace_id, now, numbers, files=files)
             read = hidden(read, home_uri(parties.sender, parties.sender_device)) if read else None
         else:
-            read = read_message(request, parties, peer, trace_id, now, numbers, files=files)
+            read = read_message(request, parties, peer.label, trace_id, now, numbers, files=files)
         if read is None or read.volatile:
             return read
         if read.verdict and self._settings.route(parties.sender.domain).smime == "never":
             raise Refusal("type-unsupported", "Signed and encrypted messages are not carried here", (("Accept", _UNPROTECTED),))
         if read.verdict:
             read = replace(read, verdict=dated)
-        return self._security.arrived(read, outer_of(request)) if self._security else read
+        return self._security.arrived(read, outer_of(request, may_be_late=peer.store_and_forward)) if self._security else read
 
     def _news(self, request: Request, report: Report, peer: Peer, target: Uri) -> tuple[Notice, ...]:
         """What a report says, to whom it is sent, of a request that went to where its peer speaks for (FRAG-42, FRAG-45).

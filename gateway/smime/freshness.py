@@ -67,7 +67,7 @@ class Sighting(NamedTuple):
 
     signer: who has signed it. digest: of the covered octets. recipient: whom it came for. signed_at: the date that the signature covers,
     None for none; is_coarse: it has no fractions of a second. signing_time: what the signature says beside it. request: Call-ID, CSeq and
-    From of the request that brought it in one line; empty for what came otherwise.
+    From of the request that brought it in one line; empty for what came otherwise. may_be_late: as in Outer.
     """
 
     signer: str
@@ -77,6 +77,7 @@ class Sighting(NamedTuple):
     is_coarse: bool = False
     signing_time: float | None = None
     request: str = ""
+    may_be_late: bool = False
 
 
 class Dated(NamedTuple):
@@ -137,6 +138,9 @@ class Freshness:
         label = staleness(stated, now)
         if not label and sighting.signing_time is not None:
             label = staleness(sighting.signing_time, now)
+        if label == OLD and sighting.may_be_late:
+            # What was stored comes when it comes, also after what was written later.
+            return ""
         return label or (DECREASING if self._falls(sighting, stated, now) else "")
 
     def _falls(self, sighting: Sighting, stated: float, now: float) -> bool:

@@ -85,9 +85,10 @@ class IdentityBodies:
         found = [self._one(each, outer, now) for each in identity_bodies(body)[:_MOST_BODIES]]
         return next((each for each in found if each.who), found[0]) if found else None
 
-    def undo(self, outer: Outer) -> None:
-        """The request was not taken after all: whoever sends it again repeats nothing."""
-        self._seen.drop(_key(outer))
+    def undo(self, outer: Outer, asserted: Asserted | None) -> None:
+        """The request was not taken after all: whoever sends it again repeats nothing. asserted: what `judge` has said of it."""
+        if asserted is not None and asserted.who:
+            self._seen.drop(_key(outer))
 
     def _one(self, entity: Entity, outer: Outer, now: float) -> Asserted:
         try:

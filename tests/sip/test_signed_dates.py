@@ -261,11 +261,11 @@ def test_who_checks_signatures_is_told_what_the_date_says() -> None:
     class Checks:
         @staticmethod
         def arrived(envelope: Envelope, outer: Outer | None = None) -> Envelope:
-            told.append(envelope.verdict)
+            told.append((envelope.verdict, outer is not None and outer.may_be_late))
             return envelope
 
-    told: list[Verdict | None] = []
+    told: list[tuple[Verdict | None, bool]] = []
     uas = Uas(guard(CONFIG), tables(), CONFIG, SECRET, frozenset(), Checks(), SignedDates(mark=True))
-    for data in (signed(-301), signed(), request()):
-        uas.message(read(data), TRUSTED, "trace", NOW)
-    assert told == [Verdict(Status.NOT_CHECKED, date="old timestamp"), NOT_CHECKED, None]
+    for data, who in ((signed(-301), TRUSTED), (signed(), TRUSTED), (request(), TRUSTED), (signed(-301), FORWARDER)):
+        uas.message(read(data), who, "trace", NOW)
+    assert told == [(Verdict(Status.NOT_CHECKED, date="old timestamp"), False), (NOT_CHECKED, False), (None, False), (NOT_CHECKED, True)]

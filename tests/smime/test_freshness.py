@@ -207,6 +207,14 @@ def test_for_ten_minutes_after_an_outage_what_is_old_is_at_risk() -> None:
     assert it.judge(sighting(NOW, "5"), NOW + 1199) == Dated("old timestamp", is_risk=True)
 
 
+@pytest.mark.requirement("MSG-84", "SMIME-23")
+def test_what_was_stored_on_the_way_may_be_old_and_out_of_order() -> None:
+    it = Freshness(LONG_AGO)
+    found = [it.judge(sighting(NOW + off, str(off), may_be_late=True), NOW).label for off in (0, -86_400, -90_000, -1, 400)]
+    assert found == ["", "", "", "decreasing timestamp", "future timestamp"]
+    assert it.judge(sighting(NOW - 86_400, "-86400", may_be_late=True), NOW) == REPEATED
+
+
 @pytest.mark.requirement("MSG-85", "MSG-86", "E2E-18")
 @pytest.mark.parametrize(
     ("status", "dated", "expected"),

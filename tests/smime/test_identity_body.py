@@ -13,7 +13,10 @@ from gateway.core.mime import Entity, split_multipart
 from gateway.core.ports import Outer
 from gateway.core.verdict import NOT_CHECKED, Status, Verdict
 from gateway.smime.identity_body import Asserted, Decrypt, IdentityBodies, identity_bodies, with_identity
-from tests.smime.authority import NOW, Authority, clear_signed, openssl_verify, sign
+from gateway.smime.judge import Judge
+from gateway.smime.trust import TrustStore
+from tests.smime.authority import NOW, Authority, Holder, clear_signed, openssl_verify, sign
+from tests.smime.people import claim
 
 ROMEO = "sip:romeo@sip.example"
 ROWS = (
@@ -184,6 +187,26 @@ def test_a_signature_is_checked_for_what_is_of_this_request_alone() -> None:
     assert len(identity_bodies(beside(*[fragment()] * 40))) == 0
 
 
+# -- with the certificates of the gateway ------------------------------------------------------------------------------------
+def by_certificate(body: Entity) -> Asserted | None:
+    """Judged as the gateway judges, which believes CA."""
+    judge = Judge(TrustStore([CA.certificate]))
+    return IdentityBodies(lambda entity, who, now: judge.judge(entity, claim(who), now).verdict).judge(body, OUTER, NOW)
+
+
+@pytest.mark.requirement("FRAG-62")
+def test_the_signer_is_the_sender_or_his_domain() -> None:
+    covered = fragment()
+
+    def by(holder: Holder) -> Asserted | None:
+        return by_certificate(beside(clear_signed(covered, sign(holder, covered))))
+
+    assert by(HOLDER) == by(CA.issue("dns:sip.example")) == by(CA.issue("sip:sip.example")) == HELD
+    assert by(CA.issue("sip:mira@sip.example")) == by(CA.issue("dns:other.example")) == Asserted(fault="its signature is wrong-identity")
+    assert by(Authority("Other").issue(ROMEO)) == Asserted(fault="its signature is untrusted")
+    assert by_certificate(beside(clear_signed(covered, sign(HOLDER, fragment(LINES[:4]))))) == Asserted(fault="its signature is invalid")
+
+
 # -- when ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("FRAG-64")
 def test_its_date_is_near_enough_to_now() -> None:
@@ -200,7 +223,10 @@ def test_one_that_comes_again_does_not_hold() -> None:
     assert it.judge(beside(signed(fragment([*LINES[:4], "CSeq: 8 MESSAGE"]))), following, NOW) == HELD
     # Its Date is older than that before it is forgotten.
     assert it.judge(BODY, OUTER, NOW + 300) == Asserted(fault="repeated")
-    it.undo(OUTER)
+    # Who only repeats it takes nothing back.
+    it.undo(OUTER, Asserted(fault="repeated"))
+    assert it.judge(BODY, OUTER, NOW + 20) == Asserted(fault="repeated")
+    it.undo(OUTER, HELD)
     assert it.judge(BODY, OUTER, NOW + 20) == HELD
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.mime import Entity
 from gateway.core.ports import Outer
 from gateway.core.verdict import Status, Verdict
-from gateway.smime.freshness import Dated, Freshness, Memory, Sighting, agrees, marked, request_of, signed_date
+from gateway.smime.freshness import Dated, Freshness, Memory, Sighting, agrees, entity_of, marked, request_of, signed_date
 from tests.smime.authority import NOW, cpim
 
 LONG_AGO = NOW - 1e6
@@ -114,6 +114,15 @@ def entity(content_type: str, content: str) -> Entity:
 )
 def test_the_date_is_in_what_is_covered(covered: Entity, found: tuple[float, bool] | None) -> None:
     assert signed_date(covered) == found
+
+
+def test_what_is_covered_and_cannot_be_read_says_nothing() -> None:
+    for covered in (
+        b"Content-Type: message/sipfrag\r\nBad\x01: 1\r\n\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\n",
+        b"Content-Type: x\r\n\r\n",
+    ):
+        assert signed_date(entity_of(covered)) is None
+    assert signed_date(entity_of(CPIM.raw)) == (NOW + 0.5, False)
 
 
 @pytest.mark.requirement("SMIME-22")

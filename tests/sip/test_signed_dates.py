@@ -264,6 +264,9 @@ def test_who_checks_signatures_is_told_what_the_date_says() -> None:
             told.append((envelope.verdict, outer is not None and outer.may_be_late))
             return envelope
 
+        @staticmethod
+        def refused(envelope: Envelope) -> None: ...
+
     told: list[tuple[Verdict | None, bool]] = []
     uas = Uas(guard(CONFIG), tables(), CONFIG, SECRET, frozenset(), Checks(), SignedDates(mark=True))
     for data, who in ((signed(-301), TRUSTED), (signed(), TRUSTED), (request(), TRUSTED), (signed(-301), FORWARDER)):

@@ -29,7 +29,7 @@ class Openssl:
         work.mkdir(parents=True, exist_ok=True)
         for name, options in _KEYS.items():
             _run("req", "-x509", *options, "-nodes", "-keyout", self._key(name), "-out", self._certificate(name), *_SUBJECT)
-        self.verified = lru_cache(maxsize=None)(self._verified)
+        self._judged = lru_cache(maxsize=None)(self._judge)
 
     def sign(self, octets: bytes, by: str, *options: str) -> bytes:
         """SignedData over exactly these octets, in DER. by: "rsa", "pss", "ec". options: "-nodetach" puts the octets inside."""
@@ -46,21 +46,20 @@ class Openssl:
         """SignedData with certificates and no signer, in DER."""
         return _run("crl2pkcs7", "-nocrl", "-certfile", self._certificate("rsa"), "-certfile", self._certificate("ec"), "-outform", "DER")
 
-    def _verified(self, headers: Rows, body: bytes) -> bytes | None:
+    def verified(self, headers: Rows, body: bytes) -> bytes | None:
         """What of a MIME entity is signed, as it comes out of openssl; None where openssl does not accept the signature."""
         found = _Signed.find(entity(headers, body))
-        if found is None:
-            return None
-        out = self._work / "verified"
-        out.unlink(missing_ok=True)
+        return self._judged(found.cms, found.covered) if found else None
+
+    def _judge(self, cms: bytes, covered: bytes | None) -> bytes | None:
         options: tuple[str, ...] = ()
-        if found.covered is not None:
-            (self._work / "covered").write_bytes(found.covered)
+        if covered is not None:
+            (self._work / "covered").write_bytes(covered)
             options = ("-content", str(self._work / "covered"))
         said = subprocess.run(
-            ["openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", *options, "-out", str(out)],
-            input=found.cms, capture_output=True, check=False)  # fmt: skip
-        return out.read_bytes() if said.returncode == 0 else None
+            ["openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", *options], input=cms, capture_output=True, check=False
+        )
+        return said.stdout if said.returncode == 0 else None
 
     def _key(self, name: str) -> str:
         return str(self._work / f"{name}.key")

@@ -103,11 +103,11 @@ def _elements(octets: bytes) -> Iterator[_Element]:
             indefinite -= 1
             at += 2
         elif is_open or at < limit:
+            if len(frames) == 1 and at > 0:
+                raise CmsFault("Octets behind the CMS object", at)
             element = _head(octets, at, limit)
             tag, start, content, end = element
             elements += 1
-            if len(frames) == 1 and start > 0:
-                raise CmsFault("Octets behind the CMS object", start)
             if elements > MOST_ELEMENTS:
                 raise CmsFault("Too many elements in CMS object", start, "SMIME-74")
             yield element

@@ -34,7 +34,10 @@ USES = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_K
 _MOST_NAMES = 64
 _MOST_CACHED_OCTETS = 8192
 _EXPLICIT, _UTF8_STRING = 0xA0, 0x0C
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, OverflowError)
+UNREADABLE = (
+    ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 """What cryptography raises for what it cannot make sense of; much of a certificate is read only when it is asked for."""
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)

@@ -106,14 +106,14 @@ def alternatives(text: str, xhtml: str, language: str = "") -> Entity:
     """The same as plain text and with markup, the better form last (RFC 2046 section 5.1.4). xhtml: as `Content.xhtml`."""
     texts = ((TEXT_TYPE, crlf(text).encode()), (HTML_TYPE, xhtml.encode()))
     parts = [Entity.compose([("Content-Type", kind)], octets).raw for kind, octets in texts]
-    boundary = _boundary(b"".join(parts))
+    boundary = boundary_outside(b"".join(parts))
     content = b"".join([b"--%b\r\n%b\r\n" % (boundary, part) for part in parts]) + b"--%b--\r\n" % boundary
     headers = [("Content-Type", f"multipart/alternative; boundary={boundary.decode()}")]
     return Entity.compose(headers + ([("Content-Language", language)] if language else []), content)
 
 
-def _boundary(octets: bytes) -> bytes:
-    """One that is not in these octets: whoever wrote them can hardly have known it, and what is left is looked for."""
+def boundary_outside(octets: bytes) -> bytes:
+    """A boundary that is not in these octets: whoever wrote them can hardly have known it, and what is left is looked for."""
     boundary = octets
     while boundary in octets:
         boundary = blake2b(boundary, digest_size=12).hexdigest().encode()
@@ -218,6 +218,7 @@ __all__ = [
     "addressed",
     "alternatives",
     "asking",
+    "boundary_outside",
     "entity_message",
     "failure_message",
     "notification_message",

@@ -20,6 +20,7 @@ _COMMANDS = {
     "send": "Put one message through a running gateway.",
     "queue": "Look at the outbox, and steer it.",
     "peers": "Show what people on the SIP side take, and pin it.",
+    "keys": "Look after the keys of hosted accounts.",
 }
 
 

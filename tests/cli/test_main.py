@@ -17,10 +17,11 @@ from tests.peers.stoxgate import command
 
 from .running import CONFIG, SECRET, VECTORS, misused, printed, run, said, stoxgate, written
 
-COMMANDS = ("run", "check", "translate", "inspect", "map", "tables", "send", "queue", "peers")
-OF_QUEUE, OF_PEERS = ("list", "show", "retry", "drop"), ("list", "pin", "forget")
-EVERY = [*((name,) for name in COMMANDS), *(("queue", name) for name in OF_QUEUE), *(("peers", name) for name in OF_PEERS)]
-WITH_JSON = [words for words in EVERY if words not in (("run",), ("queue",), ("peers",))]
+COMMANDS = ("run", "check", "translate", "inspect", "map", "tables", "send", "queue", "peers", "keys")
+OF_QUEUE, OF_PEERS, OF_KEYS = ("list", "show", "retry", "drop"), ("list", "pin", "forget"), ("list", "add", "check")
+GROUPS = {"queue": OF_QUEUE, "peers": OF_PEERS, "keys": OF_KEYS}
+EVERY = [*((name,) for name in COMMANDS), *((group, name) for group, names in GROUPS.items() for name in names)]
+WITH_JSON = [words for words in EVERY if words not in (("run",), *((group,) for group in GROUPS))]
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:

@@ -58,9 +58,13 @@ def secured_of(
 
 
 def verdict_of(verdict: Verdict) -> str:
-    """What was found, for clients that trust this gateway. date: what is wrong with the signed date, left out where nothing is."""
-    signers = xml_text(one_line(" ".join(verdict.signers)))
-    return xml.element("verdict", {"xmlns": NAMESPACE, "status": verdict.status.value, "signers": signers, "date": verdict.date})
+    """What was found, for clients that trust this gateway. date: what is wrong with the signed date, left out where nothing is.
+
+    asserted: who sent it on the SIP side by a verified identity body, which stays there (FRAG-66).
+    """
+    signers, asserted = xml_text(one_line(" ".join(verdict.signers))), xml_text(one_line(verdict.asserted))
+    said = {"xmlns": NAMESPACE, "status": verdict.status.value, "signers": signers, "date": verdict.date, "asserted": asserted}
+    return xml.element("verdict", said)
 
 
 def _is_encrypted(entity: Entity) -> bool:

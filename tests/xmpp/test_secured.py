@@ -220,6 +220,19 @@ def test_the_verdict_goes_beside_it_where_that_is_wanted() -> None:
     assert (plain.findtext("body"), [each.get("status") for each in plain.iter(tag)]) == ("hi", ["confidential-unauthenticated"])
 
 
+@pytest.mark.requirement("FRAG-66")
+def test_of_an_identity_body_the_verdict_goes_and_it_stays_in_what_is_carried_as_it_is() -> None:
+    entity = mixed(PART + b"around", signed(IDENTITY).raw)
+    verdict = replace(VALID, status=Status.PARTIAL, asserted="sip:mira@sip.example")
+    stanza = written(entity, codec(smime=SmimeSettings(verdict=True)), verdict=verdict)
+    found = stanza.find(f"{{{NAMESPACE}}}verdict")
+    assert found is not None
+    assert (found.get("asserted"), found.get("status")) == ("sip:mira@sip.example", "partial")
+    shown = stanza.findtext("body") or ""
+    assert "From:" not in shown
+    assert shown.endswith("around")
+
+
 @pytest.mark.requirement("NOTE-11", "IMDN-27", "IMDN-28")
 def test_nobody_is_asked_to_tell_of_what_is_encrypted() -> None:
     wishes = frozenset(("positive-delivery", "display", "negative-delivery"))

@@ -58,7 +58,17 @@ class Gateway:
         self.outbox = Outbox(file)
         parts = translation(settings, tables, self.outbox.secret())
         self.relay = Relay(self.outbox, settings.limits, parts.spellings)
-        self.sip = SipAdapter(settings, tables, parts.guard, parts.to_sip, self.relay, self.outbox.secret(), parts.peers, dates=dates)
+        self.sip = SipAdapter(
+            settings,
+            tables,
+            parts.guard,
+            parts.to_sip,
+            self.relay,
+            self.outbox.secret(),
+            parts.peers,
+            dates=dates,
+            security=parts.security,
+        )
         self.xmpp = ComponentCarrier(parts.to_xmpp)
         self._parts = parts
         parts.peers.keep = self.relay.remember
@@ -78,12 +88,15 @@ class Gateway:
         """What is up and what waits; `ready` is whether every link is up."""
         links = {domain: link.up for domain, link in self.xmpp.links.items()}
         messages, octets = self.relay.size
+        counters = {"relay": self.relay.counters, "sip": self.sip.counters}
+        if self._parts.security:
+            counters["signatures"] = self._parts.security.counters
         return {
             "ready": all(links.values()),
             "links": links,
             "messages": messages,
             "octets": octets,
-            "counters": {"relay": self.relay.counters, "sip": self.sip.counters},
+            "counters": counters,
         }
 
     async def run(self) -> None:
@@ -114,7 +127,9 @@ class Gateway:
         entries = self.outbox.start(loop)
         for domain in dict.fromkeys(unicode_domain(name) for name in self.settings.sip.domains):
             parts = self._parts
-            self.xmpp.links[domain] = ComponentLink(domain, self.settings.xmpp, parts.to_xmpp, parts.guard, self.relay, self.xmpp.http)
+            self.xmpp.links[domain] = ComponentLink(
+                domain, self.settings.xmpp, parts.to_xmpp, parts.guard, self.relay, self.xmpp.http, parts.security
+            )
         try:
             await self.sip.open()
         except ConfigFault as fault:

@@ -6,11 +6,13 @@ It imports neither the store nor a socket, so that `stoxgate translate` and `sto
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gateway.core.address import SipAddress
+from gateway.core.address import Address, SipAddress
 from gateway.core.domain import ascii_domain
-from gateway.core.errors import Refusal
+from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.relay.directory import Directory
@@ -21,6 +23,13 @@ from gateway.sip.listening import longest_sent_by
 from gateway.sip.peers import Peers
 from gateway.sip.takes import Known
 from gateway.xmpp.codec import XmppCodec
+from gateway.xmpp.e2e import Conversion
+from gateway.xmpp.secured import nothing_readable
+
+if TYPE_CHECKING:
+    from gateway.smime.security import Smime
+
+_EXACT = {"A", "B", "E"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Translation:
     to_sip: SipCodec
     spellings: Spellings
     peers: Peers
+    security: Smime | None
 
     def peer(self, text: str) -> SipAddress:
         """Whom somebody means by a SIP peer: a person on that side, or with "*@" all of a domain. Raises Refusal, SyntaxFault."""
@@ -54,13 +64,40 @@ def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known 
     directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
     sent_by = longest_sent_by(((listener.transport, listener.address) for listener in settings.sip.listen), settings.name)
     spellings, peers = Spellings(directory, secret), Peers(secret, time.time)
+    security = _security(settings, directory, takes or peers.takes)
+    readable = security.readable if security else nothing_readable
     return Translation(
         settings,
         tables,
         directory,
         Guard(settings, directory),
-        XmppCodec(directory, tables, settings),
+        XmppCodec(directory, tables, settings, readable, _conversions(settings)),
         SipCodec(directory, tables, settings, secret, sent_by, spellings, takes or peers.takes),
         spellings,
         peers,
+        security,
     )
+
+
+def _security(settings: Settings, directory: Directory, takes: Known) -> Smime | None:
+    """What acts on signatures and encryption; None where nothing is configured for it, and then none of its libraries is loaded."""
+    if not settings.smime.acts:
+        return None
+    from gateway.smime.security import Smime
+
+    def home_of(text: str) -> Address | None:
+        try:
+            return directory.find(text)[1]
+        except (Refusal, SyntaxFault):
+            return None
+
+    return Smime(settings, directory, home_of, lambda address: takes(address).smime, time.time())
+
+
+def _conversions(settings: Settings) -> Mapping[str, Conversion]:
+    """Those that some route names beside the ways that change nothing."""
+    if not any(set(rule.smime_carriage) - _EXACT for rule in settings.routes):
+        return {}
+    from gateway.smime.conversion import BY_OPTION
+
+    return BY_OPTION

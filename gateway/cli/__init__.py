@@ -15,6 +15,7 @@ _COMMANDS = {
     "check": "Validate the configuration and the mappings.",
     "translate": "Translate one message to the other side.",
     "inspect": "Say what a message is.",
+    "verify": "Check the signature in a message.",
     "map": "Show an address on the other side.",
     "tables": "Print the mapping tables in force.",
     "send": "Put one message through a running gateway.",

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from gateway.config import load
+from gateway.core.dates import parse_rfc3339
 from gateway.core.errors import ConfigFault, GatewayError, Refusal, SyntaxFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
@@ -59,6 +61,16 @@ def _config_option(*, expose: bool, hidden: bool) -> Callable[[Callable[P, R]], 
 config_option = _config_option(expose=True, hidden=False)
 group_config_option = _config_option(expose=False, hidden=True)
 """Before the command too: `stoxgate -c FILE check`."""
+
+
+def a_moment(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """The callback of an option that takes a time; POSIX seconds, now when it is left out."""
+    try:
+        return parse_rfc3339(value).timestamp() if value else time.time()
+    except SyntaxFault:
+        raise click.BadParameter(f"{value!r} is no time; write one as 2026-02-03T09:15:00Z") from None
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 file_argument = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default=Path("-"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -12,9 +13,11 @@ from gateway.core.content import content_of
 from gateway.core.cpim import CORE, CPIM_TYPE, CpimMessage
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
+from gateway.core.protection import is_protected
+from gateway.core.verdict import Status, Verdict
 from gateway.sip.headers import title
 from gateway.sip.message import BadMessage, Request, Response
-from gateway.sip.reading import body_of
+from gateway.sip.reading import body_of, protected_body
 from gateway.xmpp import stanza as xml
 
 from .common import REFUSED, end, file_argument, group_config_option, guarded, json_option, put_json, read_input
@@ -33,7 +36,7 @@ def command(file: Path, as_json: bool, source: str | None) -> None:
     """Say what a message is: kind, validity, header fields, MIME tree. Needs no configuration.
 
     FILE: a SIP message, an XMPP stanza or a message/cpim object; - or nothing reads standard input. Exit code 1 when it is invalid; the
-    first fault is named. Signatures are not checked.
+    first fault is named. Of what is signed it says by whom; whether that holds, `verify` says.
 
     \b
     Examples:
@@ -60,8 +63,36 @@ def command(file: Path, as_json: bool, source: str | None) -> None:
 def _facts(message: Read) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": message.kind, "valid": True, "notes": list(message.notes)}
     if message.cpim is not None:
-        return facts | _cpim(message.cpim)
-    return facts | (_stanza(message.stanza) if message.stanza is not None else _sip(message.sip))
+        facts |= _cpim(message.cpim)
+    else:
+        facts |= _stanza(message.stanza) if message.stanza is not None else _sip(message.sip)
+    return facts | _signature(message)
+
+
+def _signature(message: Read) -> dict[str, Any]:
+    """Who has signed it; nothing where nothing is protected. The libraries for that take a while to load."""
+    try:
+        if not _may_be_protected(message):
+            return {}
+        from .signatures import facts_of, protected_in, unchecked
+
+        found = protected_in(message)
+        if found is None:
+            return {}
+        tree = {"body": _tree(found.entity)} if message.stanza is not None else {}
+        return {"protection": facts_of(unchecked(found, time.time()))} | tree
+    except (Refusal, SyntaxFault) as fault:
+        from .signatures import facts_of
+
+        return {"protection": facts_of(Verdict(Status.MALFORMED, detail=str(fault)))}
+
+
+def _may_be_protected(message: Read) -> bool:
+    if message.stanza is not None:
+        return message.stanza.find(f"{{{xml.E2E}}}e2e") is not None
+    if message.cpim is not None:
+        return is_protected(message.cpim.entity)
+    return isinstance(message.sip, Request) and protected_body(message.sip) is not None
 
 
 def _stanza(stanza: Element) -> dict[str, Any]:
@@ -138,6 +169,11 @@ def _shown(facts: dict[str, Any]) -> str:
     lines = [f"{CALLED[facts['kind']]}, valid: {visible(facts['what'])}"]
     lines += [f"  note: {visible(note)}" for note in facts["notes"]]
     lines += _shown_headers(facts, "  ")
+    if "protection" in facts:
+        from .signatures import lines_of
+
+        lines += [f"  protection: {visible(facts['protection']['status'])}"]
+        lines += [f"    {visible(line)}" for line in lines_of(facts["protection"])]
     if "cpim" in facts:
         lines += ["  message/cpim inside:", *_shown_headers(facts["cpim"], "    ")]
     return "\n".join(lines)

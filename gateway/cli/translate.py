@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -17,7 +16,7 @@ import click
 from gateway.core.address import SipAddress
 from gateway.core.canonical import address_uri
 from gateway.core.cpim import IMDN, CpimMessage
-from gateway.core.dates import format_rfc3339, parse_rfc3339
+from gateway.core.dates import format_rfc3339
 from gateway.core.envelope import Envelope, Origin, RequestOrigin, StanzaOrigin
 from gateway.core.errors import GatewayError, Refusal, SyntaxFault
 from gateway.core.imdn import WISHES, Asked
@@ -34,7 +33,20 @@ from gateway.translation import Translation, translation
 from gateway.xmpp.reading import read_parties
 from gateway.xmpp.slots import Upload
 
-from .common import REFUSED, as_value, config_option, configured, end, file_argument, guarded, json_option, put_json, put_octets, read_input
+from .common import (
+    REFUSED,
+    a_moment,
+    as_value,
+    config_option,
+    configured,
+    end,
+    file_argument,
+    guarded,
+    json_option,
+    put_json,
+    put_octets,
+    read_input,
+)
 from .explain import changes, explained
 from .messages import CPIM, KINDS, SIP, XMPP, Read, detect, read_message
 from .shown import columns_of
@@ -56,13 +68,6 @@ def _a_peer(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
         raise click.BadParameter(f"{value!r} is no IP address; write one as 192.0.2.7 or 2001:db8::7") from None
 
 
-def _a_moment(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    try:
-        return parse_rfc3339(value).timestamp() if value else time.time()
-    except SyntaxFault:
-        raise click.BadParameter(f"{value!r} is no time; write one as 2026-02-03T09:15:00Z") from None
-
-
 class _NeedsService(GatewayError):
     """A message with files, which the bridge uploads. stanza: as it would be with the URLs that the service would give."""
 
@@ -82,7 +87,7 @@ class _NeedsService(GatewayError):
 @click.option("--to", "target", type=click.Choice(KINDS), help="What to make of it; the other side when left out.")
 @click.option("--explain", is_flag=True, help="Show on standard error what became of every field, by which rule.")
 @click.option("--peer", default="", metavar="ADDRESS", callback=_a_peer, help="Judge a SIP message as if it came from this IP address.")
-@click.option("--now", default="", metavar="TIME", callback=_a_moment, help="Translate as if it were this time (RFC 3339).")
+@click.option("--now", default="", metavar="TIME", callback=a_moment, help="Translate as if it were this time (RFC 3339).")
 @guarded
 def command(file: Path, config: Path, as_json: bool, source: str | None, target: str | None, explain: bool, peer: str, now: float) -> None:
     """Translate one message to the other side; needs no server and no network.
@@ -191,7 +196,7 @@ def _envelope(parts: Translation, came: Read, peer: str, now: float) -> Envelope
 
 
 def _from_request(parts: Translation, request: Request, peer: str, now: float) -> Envelope | None:
-    uas = Uas(parts.guard, parts.tables, parts.settings, _SECRET, frozenset(parts.to_sip.sent_by.values()))
+    uas = Uas(parts.guard, parts.tables, parts.settings, _SECRET, frozenset(parts.to_sip.sent_by.values()), parts.security)
     known = uas.peer("udp", peer) if peer else Peer("trusted")
     uas.method(request)
     if request.method != "MESSAGE":

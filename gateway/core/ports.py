@@ -85,6 +85,9 @@ class Security(Protocol):
         outer: of a message that came in a SIP request. Raises Refusal for what is not signed as it has to be, and what cannot be decrypted.
         """
 
+    def refused(self, envelope: Envelope) -> None:
+        """The message was not kept after all: who sends it again repeats nothing."""
+
 
 # -- taking messages ---------------------------------------------------------------------------------------------------
 Keys = tuple[int, int]

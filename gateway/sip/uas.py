@@ -291,6 +291,11 @@ class Uas:
         if request.require:
             raise Refusal("extension-required", headers=(("Unsupported", ", ".join(request.require)),))
 
+    def forget(self, envelope: Envelope) -> None:
+        """It was not kept."""
+        if self._security:
+            self._security.refused(envelope)
+
     # -- answers -------------------------------------------------------------------------------------------------------
     def refused(self, refusal: Refusal) -> Answer:
         """The response for a refusal: the row of the table, with the headers that its status needs (ERR-10)."""

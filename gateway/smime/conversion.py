@@ -149,3 +149,7 @@ def _other_headers(entity: Entity) -> Headers:
 
 
 _OWN = ("content-type", "content-transfer-encoding", "content-disposition")
+
+
+BY_OPTION = {"B0": trimmed, "C": with_text_signature, "D": to_opaque}
+"""By the names of `[[route]] smime_carriage`."""

@@ -38,7 +38,7 @@ from .addresses import addresses
 from .e2e import Conversion
 from .reading import StanzaReader, read_author
 from .rich import elements_of
-from .secured import Readable, Secured, secured_of, verdict_of
+from .secured import Readable, Secured, nothing_readable, secured_of, verdict_of
 from .slots import Upload
 from .stream import MOST_STANZA_OCTETS
 
@@ -82,7 +82,7 @@ class XmppCodec(StanzaReader):
         names: Names,
         tables: Tables,
         settings: Settings,
-        readable: Readable = lambda _: None,
+        readable: Readable = nothing_readable,
         conversions: Mapping[str, Conversion] | None = None,
     ) -> None:
         super().__init__(names, tables, settings)

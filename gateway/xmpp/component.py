@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element
 import structlog
 from slixmpp.componentxmpp import ComponentXMPP
 
-from gateway.core.envelope import StanzaOrigin
+from gateway.core.envelope import Envelope, StanzaOrigin
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.core.outcome import DELIVERED, LOST, Outcome, Verdict
@@ -390,13 +390,15 @@ class ComponentLink(ComponentXMPP):
             self._alone(("message", origin.id), self._sink.told, notices)
         if envelope is not None:
             self._chunk.open += 1
-            answered = partial(self._answered, origin, self._chunk)
+            answered = partial(self._answered, origin, envelope, self._chunk)
             if not self._alone(("message", envelope.trace_id), self._sink.offer, envelope, answered):
                 answered(Refusal("internal"))
 
-    def _answered(self, origin: StanzaOrigin, chunk: _Chunk, refusal: Refusal | None) -> None:
+    def _answered(self, origin: StanzaOrigin, envelope: Envelope, chunk: _Chunk, refusal: Refusal | None) -> None:
         self._close_chunk(chunk)
         if refusal:
+            if self._security:
+                self._security.refused(envelope)
             self._alone(("stanza", origin.id), self._refuse, origin, refusal)
 
     def _refuse(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> None:

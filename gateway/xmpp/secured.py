@@ -21,6 +21,13 @@ from . import stanza as xml
 from .e2e import Conversion, payload_of
 
 Readable = Callable[[Entity], Entity | None]
+"""What an opaque signature is around; None where that cannot be read."""
+
+
+def nothing_readable(_: Entity) -> Entity | None:
+    """The `Readable` of who looks into nothing."""
+    return None
+
 
 ENCRYPTED_NOTICE = "This message is encrypted (S/MIME). Only a client that has the key for it can show it."
 SIGNED_NOTICE = "This message is signed (S/MIME), and only a client that knows S/MIME can show what is in it."

@@ -426,6 +426,9 @@ class Judge:
             raise Refusal("signature-required")
         return replace(envelope, verdict=VALID)
 
+    def refused(self, envelope: Envelope) -> None:
+        """Nothing was remembered of it."""
+
 
 @pytest.mark.requirement("E2E-20")
 def test_what_arrives_is_judged_before_it_is_offered() -> None:

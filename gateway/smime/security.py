@@ -1,0 +1,231 @@
+"""What is done with protection, once, when a message comes: the port `Security`.
+
+For a hosted recipient it is opened; whatever is signed is judged; what policy wants signed and is not is refused; what a hosted author
+writes is signed and encrypted. What comes out of here is stored, and goes out as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from gateway.core.address import SipAddress
+from gateway.core.canonical import entity_message, text_entity, written_at
+from gateway.core.content import content_of
+from gateway.core.envelope import Envelope, RequestOrigin, read_home
+from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.mime import Entity
+from gateway.core.ports import Names, Outer
+from gateway.core.protection import Protection, protected_parts, protection_of
+from gateway.core.remember import learn
+from gateway.core.settings import Settings
+from gateway.core.uri import sip_uri
+from gateway.core.verdict import Status, Verdict
+
+from .asn1 import CmsFault
+from .cms import SignedData
+from .container import cms_octets
+from .conversion import to_clear
+from .decryption import Failures, Undecipherable, decrypted
+from .extract import with_text
+from .freshness import Dated, Freshness, Sighting, agrees, entity_of, marked, request_of, signed_date
+from .hosting import Homes, Hosting
+from .identity import Claim, normal
+from .identity_body import IdentityBodies, with_identity
+from .judge import Judge, Judged
+from .keys import Account, Accounts
+from .trust import TrustStore
+from .tunnel import tunnel_fault
+
+_MOST_UNANSWERED = 4096
+
+log = structlog.get_logger("smime")
+
+
+class Smime:
+    """Implements the Security port. started_at: POSIX seconds. takes: whether a SIP user is known to take S/MIME.
+
+    Raises ConfigFault for files that `[smime]` names and that cannot be used.
+    """
+
+    def __init__(
+        self, settings: Settings, names: Names, home_of: Homes, takes: Callable[[SipAddress], bool | None], started_at: float
+    ) -> None:
+        smime = settings.smime
+        store = TrustStore.load(smime, settings.file)
+        self._settings, self._names, self._home_of = settings, names, home_of
+        self._accounts = Accounts.load(smime.keys, started_at, rfc822=smime.rfc822) if smime.keys else Accounts()
+        self._judge = Judge(store, rfc822=smime.rfc822)
+        self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
+        self._freshness, self._failures = Freshness(started_at), Failures()
+        self._identity_bodies = IdentityBodies(self._identity)
+        self._required = frozenset(smime.require)
+        # What to take back of messages that nobody has answered for yet, by trace id.
+        self._pending: dict[str, tuple[Callable[[], None], ...]] = {}
+        self.counters = {status.value: 0 for status in Status}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should know of the hosted accounts: a line each."""
+        return self._accounts.warnings
+
+    def arrived(self, envelope: Envelope, outer: Outer | None = None) -> Envelope:
+        """See the port. Raises Refusal."""
+        if envelope.verdict is not None:
+            envelope = self._checked(envelope, outer)
+        self._require(envelope)
+        return self._fitted(self._hosting.protected(envelope))
+
+    def refused(self, envelope: Envelope) -> None:
+        """It was not kept: whoever sends it again repeats nothing."""
+        for undo in self._pending.pop(envelope.trace_id, ()):
+            undo()
+
+    def readable(self, entity: Entity) -> Entity | None:
+        """What an opaque signature is around; None where that cannot be read. Nothing is checked."""
+        try:
+            content = SignedData.parse(cms_octets(entity)).content
+            return Entity.parse(content) if content is not None else None
+        except (CmsFault, Refusal, SyntaxFault):
+            return None
+
+    # -- what came protected -------------------------------------------------------------------------------------------
+    def _checked(self, envelope: Envelope, outer: Outer | None) -> Envelope:
+        entity, now = envelope.message.entity, envelope.received_at
+        account = self._accounts.account_of(envelope.recipient)
+        claim = self._claim(envelope, outer)
+        judged = self._judge.judge(entity, claim, now)
+        if account is not None and (sealed := _sealed(entity, judged)) is not None:
+            judged = self._opened(judged, sealed, account, claim, now)
+        verdict = judged.verdict
+        if outer is not None:
+            if judged.covered and (fault := tunnel_fault(entity_of(judged.covered), outer)):
+                verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
+            asserted = self._identity_bodies.judge(entity, outer, now)
+            self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
+            verdict = with_identity(verdict, asserted, entity)
+        verdict = self._dated(envelope, replace(judged, verdict=verdict), outer)
+        self._tell(envelope, verdict)
+        envelope = replace(envelope, verdict=verdict)
+        return self._terminated(envelope, judged.readable) if account is not None else envelope
+
+    def _claim(self, envelope: Envelope, outer: Outer | None) -> Claim:
+        origin, author = envelope.origin, envelope.sender
+        if isinstance(origin, RequestOrigin) and origin.author:
+            author = read_home(origin.author)[0]
+        uri = sip_uri(author) if outer is not None and isinstance(author, SipAddress) else ""
+        return Claim(author, uri, self._home_of)
+
+    def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, now: float) -> Judged:
+        """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
+        sender = str(normal(claim.author))
+        if self._failures.bars(sender, now):
+            raise Refusal("undecipherable")
+        try:
+            content = Entity.parse(decrypted(cms_octets(sealed), account))
+        except (Undecipherable, CmsFault, SyntaxFault, Refusal):
+            # One answer for all that may be wrong with it (SMIME-72).
+            self._failures.note(sender, now)
+            raise Refusal("undecipherable") from None
+        inner = self._judge.judge(content, claim, now)
+        if judged.covered:
+            # Encrypted, then signed: the outermost signature counts (SMIME-21).
+            return replace(judged, readable=inner.readable or content, inside=None)
+        verdict = replace(inner.verdict, encrypted=True)
+        if not inner.covered and verdict.status is Status.NOT_CHECKED:
+            verdict = replace(verdict, status=Status.CONFIDENTIAL_UNAUTHENTICATED, detail="encrypted, and signed by nobody")
+        return replace(inner, verdict=verdict)
+
+    def _dated(self, envelope: Envelope, judged: Judged, outer: Outer | None) -> Verdict:
+        """The verdict with what there is to say against its date; what the adapter has found already stays."""
+        before, verdict = envelope.verdict, judged.verdict
+        assert before is not None
+        if judged.signer:
+            covered = entity_of(judged.covered)
+            stated, is_coarse = signed_date(covered) or (None, False)
+            if stated is not None and outer is not None and not agrees(stated, outer) and not verdict.detail:
+                verdict = replace(verdict, detail="the Date of the request is another one than that which is signed")
+            request = request_of(outer) if outer is not None else ""
+            whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
+            sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
+            dated = self._freshness.judge(sighting, envelope.received_at)
+            self._when_refused(envelope, partial(self._freshness.undo, sighting, dated))
+            verdict = marked(verdict, dated)
+        if before.date and not verdict.date:
+            is_risk = before.status is Status.REPLAY_RISK
+            verdict = marked(verdict, Dated(before.date, is_risk=is_risk))
+        return verdict
+
+    def _when_refused(self, envelope: Envelope, undo: Callable[[], None]) -> None:
+        learn(self._pending, envelope.trace_id, (*self._pending.get(envelope.trace_id, ()), undo), _MOST_UNANSWERED)
+
+    def _identity(self, entity: Entity, who: str, now: float) -> Verdict:
+        author = self._home_of(who)
+        if author is None:
+            return Verdict(Status.WRONG_IDENTITY, detail=f"{who} is nobody that is served here")
+        return self._judge.judge(entity, Claim(author, who, self._home_of), now).verdict
+
+    def _tell(self, envelope: Envelope, verdict: Verdict) -> None:
+        self.counters[verdict.status.value] += 1
+        if verdict.status is not Status.NOT_CHECKED:
+            log.info(
+                "signature judged",
+                trace_id=envelope.trace_id,
+                status=verdict.status.value,
+                signers=list(verdict.signers),
+                date=verdict.date,
+                detail=verdict.detail,
+            )
+
+    # -- what becomes of it --------------------------------------------------------------------------------------------
+    def _require(self, envelope: Envelope) -> None:
+        """Refuses what is not signed as it has to be. What a hosted account writes is signed here."""
+        if envelope.sender.domain not in self._required or self._accounts.account_of(envelope.sender) is not None:
+            return
+        if envelope.verdict is None or not envelope.verdict.is_good:
+            self.refused(envelope)
+            raise Refusal("signature-required")
+
+    def _terminated(self, envelope: Envelope, readable: Entity | None) -> Envelope:
+        """For a hosted account protection ends here: its client gets what can be read, marked where it cannot be relied on (E2E-23)."""
+        verdict = envelope.verdict
+        assert verdict is not None
+        if readable is None or verdict.is_good:
+            return _around(envelope, readable) if readable is not None else envelope
+        try:
+            text = content_of(readable).body
+        except SyntaxFault as fault:
+            raise Refusal("bad-body", fault.what) from None
+        return _around(envelope, text_entity(f"[signature: {verdict.date or verdict.status.value}] {text}"))
+
+    def _fitted(self, envelope: Envelope) -> Envelope:
+        """In the container that the route of its SIP recipient wants (SMIME-62, SMIME-35); else as it came."""
+        if envelope.verdict is None or not isinstance(envelope.recipient, SipAddress):
+            return envelope
+        rule, came = self._settings.route(envelope.recipient.domain), envelope.message.entity
+        entity = came
+        if rule.smime_form == "clear" and protection_of(entity) is Protection.SIGNED:
+            entity = to_clear(entity) or entity
+        if rule.smime_extract:
+            entity = with_text(entity, self.readable) or entity
+        return envelope if entity is came else _around(envelope, entity)
+
+
+def _sealed(entity: Entity, judged: Judged) -> Entity | None:
+    """What is encrypted in it, or says so and is broken: to whoever sends it, both are one (SMIME-72)."""
+    if judged.verdict.encrypted:
+        return judged.inside
+    if judged.verdict.status is not Status.MALFORMED:
+        return None
+    return next((part for part in protected_parts(entity) if protection_of(part) is Protection.ENCRYPTED), None)
+
+
+def _around(envelope: Envelope, entity: Entity) -> Envelope:
+    """The same message with another entity in it."""
+    message, sent_at = envelope.message, written_at(envelope.message)
+    moment = envelope.received_at if sent_at is None else sent_at
+    around = entity_message(envelope.sender, envelope.recipient, entity, moment, subjects=message.subjects)
+    return replace(envelope, message=around)

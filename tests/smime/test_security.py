@@ -1,0 +1,357 @@
+"""What the bridge does with protection where `[smime]` is configured: a message in on one side, what comes out on the other.
+
+The judge of what the gateway signs and encrypts is openssl.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+
+from gateway.core.envelope import Envelope
+from gateway.core.errors import ConfigFault, Refusal
+from gateway.core.mime import Entity
+from gateway.core.ports import Peer
+from gateway.core.settings import RouteRule, Settings, SmimeSettings
+from gateway.core.verdict import Status
+from gateway.sip.codec import Draft
+from gateway.sip.takes import Takes
+from gateway.sip.uas import Uas
+from gateway.smime.keys import write_account
+from gateway.translation import Translation, translation
+from gateway.xmpp.e2e import entity_in
+from gateway.xmpp.reading import read_parties
+from gateway.xmpp.stanza import E2E
+from tests.sip.rig import SECRET, header, headers, request, settings, tables
+from tests.sip.sample import read
+
+from .authority import NOW, TEXT, Authority, Holder, clear_signed, cpim, opaque, openssl_verify, sign
+from .hosted import holder, openssl_decrypt, openssl_encrypt
+
+CA = Authority("Root")
+ROMEO = holder(CA, "p256", "sip:romeo@sip.example", "im:romeo@sip.example")
+JULIET = holder(CA, "p256", "im:juliet@xmpp.example", "sip:juliet@xmpp.example", "xmpp:juliet@xmpp.example", number=1)
+DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
+E2E_TAG = f"{{{E2E}}}e2e"
+
+
+class Bridge:
+    """The pure half of a gateway with this configuration. hosted: whose keys it has; known: whose certificates."""
+
+    def __init__(
+        self, folder: Path, *, hosted: dict[str, Holder] | None = None, known: tuple[Holder, ...] = (), rule: RouteRule | None = None,
+        takes: Takes | None = None, checks: bool = True, **smime: object,
+    ) -> None:  # fmt: skip
+        anchors, people, keys = folder / "anchors.pem", folder / "people.pem", folder / "keys"
+        anchors.write_bytes(CA.pem)
+        people.write_bytes(b"".join([each.pem for each in known]))
+        keys.mkdir(mode=0o700, exist_ok=True)
+        for address, each in (hosted or {}).items():
+            write_account(keys, address, each.pem_with_key, replace=False)
+        chosen = SmimeSettings(anchors if checks else None, people if known else None, None, keys if hosted else None, **smime)  # type: ignore[arg-type]
+        route = rule or RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True)
+        self.settings: Settings = replace(settings(), routes=(route,), smime=chosen)
+        self.parts: Translation = translation(self.settings, tables(), SECRET, (lambda _: takes) if takes else None)
+        assert self.parts.security is not None
+        self.security = self.parts.security
+        self.uas = Uas(self.parts.guard, tables(), self.settings, SECRET, frozenset(("gw.example:5060",)), self.parts.security)
+
+    def from_sip(self, entity: Entity, now: float = NOW, trace_id: str = "trace-1", **changes: str) -> Envelope:
+        """What becomes of romeo's message with this body."""
+        said = {name.lower().replace("-", "_"): value for name, value in entity.headers}
+        data = request(body=entity.content, **{"date": DATE, **said, **changes})
+        found = self.uas.message(read(data), Peer("udp:127.0.0.1"), trace_id, now)
+        assert isinstance(found, Envelope)
+        return Envelope.from_cpim(found.to_cpim())
+
+    def from_xmpp(self, content: str, now: float = NOW) -> Envelope:
+        """What becomes of juliet's stanza with this in it."""
+        ends = "from='juliet@xmpp.example/b' to='romeo@sip.example'"
+        stanza = fromstring(f"<message xmlns='jabber:component:accept' {ends} id='1'>{content}</message>")
+        found = self.parts.to_xmpp.read(stanza, self.parts.guard.from_xmpp("sip.example", *read_parties(stanza)), "xmpp", "trace-2", now)
+        assert found
+        return Envelope.from_cpim(self.security.arrived(found).to_cpim())
+
+    def stanza(self, message: Envelope) -> Element:
+        wire = self.parts.to_xmpp.write(message).wire
+        assert isinstance(wire, bytes)
+        return fromstring(wire)
+
+    def request(self, message: Envelope) -> bytes:
+        wire = self.parts.to_sip.write(message, 5).wire
+        assert isinstance(wire, Draft)
+        return wire.octets
+
+
+def body_of(octets: bytes) -> Entity:
+    """The body of a MESSAGE with its headers, for openssl."""
+    names = ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding")
+    return Entity.compose([(name, value) for name in names for value in headers(octets, name)], octets.partition(b"\r\n\r\n")[2])
+
+
+def opened(entity: Entity) -> bytes:
+    """What openssl finds signed in an opaque signature by the authority, or in a multipart/signed."""
+    if entity.content_type.essence == "multipart/signed":
+        from gateway.smime.container import clear_signed as parts_of
+
+        found = parts_of(entity)
+        return openssl_verify(CA, found.signature, found.covered)
+    return openssl_verify(CA, entity.decoded())
+
+
+def text(stanza: Element) -> str:
+    return stanza.findtext("body") or stanza.findtext("{jabber:component:accept}body") or ""
+
+
+# -- judged ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SMIME-36", "SMIME-75")
+def test_what_its_author_has_signed_is_shown_unmarked_and_crosses_as_it_is(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, verdict=True)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    entity = clear_signed(covered, sign(ROMEO, covered))
+    message = bridge.from_sip(entity)
+    assert message.verdict is not None
+    assert (message.verdict.status, message.verdict.date) == (Status.VALID, "")
+    stanza = bridge.stanza(message)
+    assert entity_in(stanza.findtext(E2E_TAG) or "").content == entity.content
+    assert text(stanza) == "Lunch?"
+    verdict = next(each for each in stanza if each.tag.endswith("}verdict"))
+    assert verdict.attrib == {"status": "valid", "signers": "sip:romeo@sip.example im:romeo@sip.example"}
+    assert bridge.security.counters["valid"] == 1
+
+
+@pytest.mark.requirement("E2E-23", "SMIME-25", "E2E-17")
+def test_what_somebody_else_has_signed_crosses_marked(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    entity = clear_signed(covered, sign(JULIET, covered))
+    stanza = bridge.stanza(bridge.from_sip(entity))
+    assert text(stanza) == "[signature: wrong-identity] Lunch?"
+    assert entity_in(stanza.findtext(E2E_TAG) or "").content == entity.content
+
+
+@pytest.mark.requirement("MSG-86", "SMIME-23")
+def test_a_copy_is_marked_but_not_one_of_what_was_not_kept(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    entity = clear_signed(covered, sign(ROMEO, covered))
+    first = bridge.from_sip(entity, call_id="1")
+    bridge.security.refused(first)
+    again = bridge.from_sip(entity, call_id="1", trace_id="trace-2")
+    copied = bridge.from_sip(entity, call_id="2", trace_id="trace-3")
+    found = [each.verdict for each in (first, again, copied)]
+    assert [(each.status, each.date) for each in found if each] == [
+        (Status.VALID, ""), (Status.VALID, ""), (Status.REPLAY_RISK, "repeated"),
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("SMIME-24")
+def test_a_signed_copy_of_another_request_makes_it_invalid(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    people = "From: <sip:romeo@sip.example>;tag=r1\r\nTo: <sip:juliet@xmpp.example>\r\n"
+    fields = f"{people}Call-ID: c1@h\r\nCSeq: 1 MESSAGE\r\nDate: {DATE}\r\n\r\n"
+    covered = b"Content-Type: message/sipfrag\r\n\r\n" + fields.encode()
+    entity = clear_signed(covered, sign(ROMEO, covered))
+    said = {"from_": "<sip:romeo@sip.example>;tag=r1", "to": "<sip:juliet@xmpp.example>", "cseq": "1 MESSAGE"}
+    same = bridge.from_sip(entity, trace_id="trace-1", call_id="c1@h", **said)  # type: ignore[arg-type]
+    other = bridge.from_sip(entity, trace_id="trace-2", call_id="c2@h", **said)  # type: ignore[arg-type]
+    assert same.verdict is not None
+    assert other.verdict is not None
+    assert (same.verdict.status, other.verdict.status) == (Status.VALID, Status.INVALID)
+    assert "Call-ID" in other.verdict.detail
+
+
+@pytest.mark.requirement("E2E-20")
+def test_a_domain_of_which_only_what_is_signed_is_taken(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, require=("sip.example",))
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    good, bad = sign(ROMEO, covered), sign(JULIET, covered)
+    for entity in (clear_signed(covered, bad), Entity.compose([("Content-Type", "text/plain")], b"hi")):
+        with pytest.raises(Refusal) as refused:
+            bridge.from_sip(entity)
+        assert bridge.uas.refused(refused.value).status == 406
+    assert bridge.from_sip(clear_signed(covered, good)).verdict
+    # Juliet is of another domain.
+    assert bridge.from_xmpp("<body>hi</body>").verdict is None
+
+
+# -- for a hosted recipient -----------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SMIME-20")
+def test_what_is_encrypted_for_a_hosted_account_is_opened_and_what_is_signed_in_it_judged(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    whole = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    signed = opaque(sign(ROMEO, whole, detached=False))
+    sealed = opaque(openssl_encrypt(JULIET, signed.raw, "aes-128-gcm"), "authEnveloped-data")
+    message = bridge.from_sip(sealed)
+    assert message.verdict is not None
+    assert (message.verdict.status, message.verdict.encrypted) == (Status.VALID, True)
+    stanza = bridge.stanza(message)
+    assert text(stanza) == "Lunch?"
+    assert stanza.find(E2E_TAG) is None
+
+
+@pytest.mark.requirement("SMIME-73", "SMIME-75")
+def test_what_is_only_encrypted_says_that_nobody_has_signed_it(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    sealed = opaque(openssl_encrypt(JULIET, TEXT, "aes-128-cbc"), "enveloped-data")
+    message = bridge.from_sip(sealed)
+    assert message.verdict is not None
+    assert message.verdict.status is Status.CONFIDENTIAL_UNAUTHENTICATED
+    assert text(bridge.stanza(message)) == "[signature: confidential-unauthenticated] Lunch?"
+
+
+@pytest.mark.requirement("MSG-8B", "SMIME-72")
+def test_what_cannot_be_decrypted_for_a_hosted_account_is_493_whatever_is_wrong_and_soon_not_tried_any_more(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    blob = openssl_encrypt(JULIET, TEXT, "aes-128-gcm")
+    wrong = [
+        openssl_encrypt(ROMEO, TEXT, "aes-128-gcm"), blob[:-1] + bytes((blob[-1] ^ 1,)), blob[:-200], b"0\x80",
+        openssl_encrypt(JULIET, b"\xff", "aes-128-cbc")[:-16] + b"\x00" * 16,
+    ]  # fmt: skip
+    answers = []
+    for each in wrong * 2:
+        with pytest.raises(Refusal) as refused:
+            bridge.from_sip(opaque(each, "enveloped-data"))
+        answers.append(bridge.uas.refused(refused.value))
+    assert {(each.status, each.reason, each.extra) for each in answers} == {(493, "Undecipherable", ())}
+    # Ten failures: for a while even what could be opened is not.
+    with pytest.raises(Refusal):
+        bridge.from_sip(opaque(blob, "authEnveloped-data"))
+    assert bridge.from_sip(opaque(blob, "authEnveloped-data"), NOW + 3600).verdict
+
+
+@pytest.mark.requirement("SMIME-71", "MSG-80")
+def test_what_is_encrypted_for_somebody_else_is_carried(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"romeo@sip.example": ROMEO})
+    sealed = opaque(openssl_encrypt(JULIET, TEXT, "aes-128-gcm"), "authEnveloped-data")
+    stanza = bridge.stanza(bridge.from_sip(sealed))
+    assert entity_in(stanza.findtext(E2E_TAG) or "").content == sealed.content
+    assert "Lunch" not in text(stanza)
+
+
+# -- for a hosted author --------------------------------------------------------------------------------------------------
+@pytest.mark.requirement("SMIME-07", "E2E-15", "SMIME-22")
+def test_what_a_hosted_author_writes_to_sip_is_signed_as_message_cpim_with_the_date_of_the_request(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    octets = bridge.request(bridge.from_xmpp("<body>Prav.</body>"))
+    assert header(octets, "Content-Type") == "application/pkcs7-mime; smime-type=signed-data; name=smime.p7m"
+    assert header(octets, "Date") == DATE
+    assert opened(body_of(octets)) == (
+        b"Content-Type: message/cpim\r\n\r\nFrom: <sip:juliet@xmpp.example>\r\nTo: <sip:romeo@sip.example>\r\n"
+        b"DateTime: 2026-01-02T03:04:05Z\r\n\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nPrav."
+    )
+
+
+@pytest.mark.requirement("SMIME-34")
+def test_each_try_has_the_same_signature(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    message = bridge.from_xmpp("<body>Prav.</body>")
+    tries = [bridge.request(Envelope.from_cpim(message.to_cpim())).partition(b"\r\n\r\n")[2] for _ in range(2)]
+    assert tries[0] == tries[1]
+
+
+@pytest.mark.requirement("SMIME-07")
+def test_a_route_may_want_it_readable(tmp_path: Path) -> None:
+    rule = RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True, smime_form="clear")
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET}, rule=rule)
+    octets = bridge.request(bridge.from_xmpp("<body>Prav.</body>"))
+    assert header(octets, "Content-Type").startswith("multipart/signed;")
+    assert b"\r\n\r\nPrav.\r\n--" in octets
+    assert opened(body_of(octets)).endswith(b"\r\n\r\nPrav.")
+
+
+@pytest.mark.requirement("SMIME-62")
+def test_a_route_that_wants_it_readable_gets_an_opaque_signature_so(tmp_path: Path) -> None:
+    rule = RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True, smime_form="clear")
+    bridge = Bridge(tmp_path, rule=rule)
+    blob = sign(JULIET, TEXT, detached=False)
+    payload = opaque(blob, base64_encoded=True).raw.decode()
+    octets = bridge.request(bridge.from_xmpp(f"<e2e xmlns='{E2E}'>{payload}</e2e>"))
+    assert header(octets, "Content-Type").startswith("multipart/signed;")
+    assert opened(body_of(octets)) == TEXT
+
+
+@pytest.mark.requirement("SMIME-35")
+def test_a_route_may_have_the_text_beside_a_signed_message_which_says_so(tmp_path: Path) -> None:
+    rule = RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True, smime_extract=True)
+    bridge = Bridge(tmp_path, rule=rule)
+    payload = opaque(sign(JULIET, TEXT, detached=False), base64_encoded=True)
+    octets = bridge.request(bridge.from_xmpp(f"<e2e xmlns='{E2E}'>{payload.raw.decode()}</e2e>"))
+    assert header(octets, "Content-Type").startswith("multipart/mixed;")
+    assert b"\r\n\r\n[signature removed by the gateway; the signed message is attached]\r\nLunch?\r\n--" in octets
+    assert payload.raw in octets
+
+
+@pytest.mark.requirement("SMIME-06", "SMIME-20")
+@pytest.mark.parametrize(("spelling", "said"), [("rfc8551", "authEnveloped-data"), ("rfc8591", "auth-enveloped-data")])
+def test_for_whom_there_is_a_certificate_it_is_encrypted_too_and_nothing_of_it_is_said_outside(
+    tmp_path: Path, spelling: str, said: str
+) -> None:
+    rule = RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True, smime_type=spelling)
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET}, known=(ROMEO,), rule=rule)
+    octets = bridge.request(bridge.from_xmpp("<subject>Midi</subject><body>Prav.</body>"))
+    assert header(octets, "Content-Type") == f"application/pkcs7-mime; smime-type={said}; name=smime.p7m"
+    assert b"Midi" not in octets
+    inner = Entity.parse(openssl_decrypt(ROMEO, octets.partition(b"\r\n\r\n")[2]))
+    assert b"Subject: Midi\r\n" in opened(inner)
+
+
+@pytest.mark.requirement("SMIME-37")
+@pytest.mark.parametrize(
+    ("smime", "takes", "is_signed"),
+    [("auto", None, True), ("auto", Takes(smime=True), True), ("auto", Takes(smime=False), False), ("always", Takes(smime=False), True),
+     ("never", None, False)],
+)  # fmt: skip
+def test_only_the_operator_says_where_a_hosted_author_does_not_sign(
+    tmp_path: Path, smime: str, takes: Takes | None, is_signed: bool
+) -> None:
+    rule = RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True, smime=smime)
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET}, rule=rule, takes=takes)
+    kind = header(bridge.request(bridge.from_xmpp("<body>Prav.</body>")), "Content-Type").partition(";")[0]
+    assert kind == ("application/pkcs7-mime" if is_signed else "text/plain")
+
+
+@pytest.mark.requirement("E2E-18")
+def test_the_dates_of_one_account_rise_whatever_the_clock_does(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    signed = [opened(body_of(bridge.request(bridge.from_xmpp("<body>Prav.</body>", now)))) for now in (NOW, NOW, NOW - 9, NOW + 1)]
+    dates = [next(line for line in each.split(b"\r\n") if line.startswith(b"DateTime")).partition(b": ")[2] for each in signed]
+    assert dates == [b"2026-01-02T03:04:05Z", b"2026-01-02T03:04:05.001Z", b"2026-01-02T03:04:05.002Z", b"2026-01-02T03:04:06Z"]
+
+
+@pytest.mark.requirement("E2E-15", "SMIME-36")
+def test_what_a_hosted_sip_user_writes_goes_to_xmpp_signed_with_its_text_beside_it(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"romeo@sip.example": ROMEO})
+    stanza = bridge.stanza(bridge.from_sip(Entity.compose([("Content-Type", "text/plain")], b"Lunch?\nNow?")))
+    assert text(stanza) == "Lunch?\nNow?"
+    signed = opened(entity_in(stanza.findtext(E2E_TAG) or ""))
+    head = b"Content-Type: message/cpim\r\n\r\nFrom: <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\nDateTime: "
+    assert signed.startswith(head)
+    assert signed.endswith(b"\r\n\r\nLunch?\r\nNow?")
+
+
+@pytest.mark.requirement("SMIME-34")
+def test_what_a_hosted_author_has_signed_himself_is_not_touched(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"romeo@sip.example": ROMEO})
+    entity = clear_signed(TEXT, sign(ROMEO, TEXT))
+    assert entity_in(bridge.stanza(bridge.from_sip(entity)).findtext(E2E_TAG) or "").content == entity.content
+
+
+# -- configuration --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("key", ["anchors", "certificates", "crls"])
+def test_files_that_cannot_be_used_are_said_with_their_key(tmp_path: Path, key: str) -> None:
+    good, bad = tmp_path / "anchors.pem", tmp_path / "bad.pem"
+    good.write_bytes(CA.pem)
+    bad.write_text("nothing")
+    named: dict[str, Any] = {"anchors": good} | {key: bad}
+    with pytest.raises(ConfigFault) as fault:
+        translation(replace(settings(), smime=SmimeSettings(**named)), tables(), SECRET)
+    assert fault.value.key == f"smime.{key}"
+
+
+def test_without_any_of_it_nothing_is_done() -> None:
+    assert translation(settings(), tables(), SECRET).security is None

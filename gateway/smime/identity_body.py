@@ -71,18 +71,19 @@ def _parts(entity: Entity, room: int) -> tuple[Entity, ...]:
 
 
 class IdentityBodies:
-    """Judges identity bodies, and remembers those that held (FRAG-64). decrypt: None where nothing is decrypted."""
+    """Judges identity bodies, and remembers those that held (FRAG-64)."""
 
-    def __init__(self, judge: Judge, decrypt: Decrypt | None = None) -> None:
-        self._judge, self._decrypt = judge, decrypt
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
         self._seen = Memory()
 
-    def judge(self, body: Entity, outer: Outer, now: float) -> Asserted | None:
+    def judge(self, body: Entity, outer: Outer, now: float, decrypt: Decrypt = lambda _: None) -> Asserted | None:
         """Who is asserted to send the request with this body; None for a body without an identity body in it.
 
-        Of several the first that holds counts, else what is wrong with the first: others may be about third parties (section 4).
+        decrypt: for whom the message is. Of several the first that holds counts, else what is wrong with the first: others may be about
+        third parties (section 4).
         """
-        found = [self._one(each, outer, now) for each in identity_bodies(body)[:_MOST_BODIES]]
+        found = [self._one(each, outer, now, decrypt) for each in identity_bodies(body)[:_MOST_BODIES]]
         return next((each for each in found if each.who), found[0]) if found else None
 
     def undo(self, outer: Outer, asserted: Asserted | None) -> None:
@@ -90,12 +91,12 @@ class IdentityBodies:
         if asserted is not None and asserted.who:
             self._seen.drop(_key(outer))
 
-    def _one(self, entity: Entity, outer: Outer, now: float) -> Asserted:
+    def _one(self, entity: Entity, outer: Outer, now: float, decrypt: Decrypt) -> Asserted:
         try:
-            signed = self._opened(entity)
+            signed = _opened(entity, decrypt)
             if signed.content_type.essence != CLEAR_SIGNED:
                 return Asserted(fault="unsigned")
-            said = _fragment(self._opened(split_multipart(signed)[0]))
+            said = _fragment(_opened(split_multipart(signed)[0], decrypt))
             if fault := _difference(fields_of(said), fields_of(outer)):
                 return Asserted(fault=fault)
             if label := staleness(parse_sip_date(said.header("Date") or ""), now):
@@ -113,14 +114,15 @@ class IdentityBodies:
         self._seen.put(_key(outer), now)
         return Asserted(who)
 
-    def _opened(self, entity: Entity) -> Entity:
-        """What is there to be signed or read: itself, or what is encrypted in it (FRAG-65). Raises Refusal."""
-        if protection_of(entity) is Protection.ENCRYPTED:
-            opened = self._decrypt(entity) if self._decrypt else None
-            if opened is None:
-                raise Refusal("undecipherable", "encrypted")
-            return opened
+
+def _opened(entity: Entity, decrypt: Decrypt) -> Entity:
+    """What is there to be signed or read: itself, or what is encrypted in it (FRAG-65). Raises Refusal."""
+    if protection_of(entity) is not Protection.ENCRYPTED:
         return entity
+    opened = decrypt(entity)
+    if opened is None:
+        raise Refusal("undecipherable", "encrypted")
+    return opened
 
 
 def _fragment(entity: Entity) -> Fragment:

@@ -62,7 +62,7 @@ class Smime:
         self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
         self._freshness, self._failures = Freshness(started_at), Failures()
         self._identity_bodies = IdentityBodies(self._identity)
-        self._required = frozenset(smime.require)
+        self._required, self._refuses_repeats = frozenset(smime.require), settings.limits.stale_date == "refuse"
         # What to take back of messages that nobody has answered for yet, by trace id.
         self._pending: dict[str, tuple[Callable[[], None], ...]] = {}
         self.counters = {status.value: 0 for status in Status}
@@ -104,7 +104,8 @@ class Smime:
         if outer is not None:
             if judged.covered and (fault := tunnel_fault(entity_of(judged.covered), outer)):
                 verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
-            asserted = self._identity_bodies.judge(entity, outer, now)
+            decrypt = partial(self._decrypted, account, str(normal(claim.author)), now)
+            asserted = self._identity_bodies.judge(entity, outer, now, decrypt)
             self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
             verdict = with_identity(verdict, asserted, entity)
         verdict = self._dated(envelope, replace(judged, verdict=verdict), outer)
@@ -121,15 +122,9 @@ class Smime:
 
     def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, now: float) -> Judged:
         """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
-        sender = str(normal(claim.author))
-        if self._failures.bars(sender, now):
+        content = self._decrypted(account, str(normal(claim.author)), now, sealed)
+        if content is None:
             raise Refusal("undecipherable")
-        try:
-            content = Entity.parse(decrypted(cms_octets(sealed), account))
-        except (Undecipherable, CmsFault, SyntaxFault, Refusal):
-            # One answer for all that may be wrong with it (SMIME-72).
-            self._failures.note(sender, now)
-            raise Refusal("undecipherable") from None
         inner = self._judge.judge(content, claim, now)
         if judged.covered:
             # Encrypted, then signed: the outermost signature counts (SMIME-21).
@@ -138,6 +133,16 @@ class Smime:
         if not inner.covered and verdict.status is Status.NOT_CHECKED:
             verdict = replace(verdict, status=Status.CONFIDENTIAL_UNAUTHENTICATED, detail="encrypted, and signed by nobody")
         return replace(inner, verdict=verdict)
+
+    def _decrypted(self, account: Account | None, sender: str, now: float, sealed: Entity) -> Entity | None:
+        """What is encrypted for this account; None for whatever may be wrong with it, and for who has sent too much of that (SMIME-72)."""
+        if account is None or self._failures.bars(sender, now):
+            return None
+        try:
+            return Entity.parse(decrypted(cms_octets(sealed), account))
+        except (Undecipherable, CmsFault, SyntaxFault, Refusal):
+            self._failures.note(sender, now)
+            return None
 
     def _dated(self, envelope: Envelope, judged: Judged, outer: Outer | None) -> Verdict:
         """The verdict with what there is to say against its date; what the adapter has found already stays."""
@@ -152,6 +157,9 @@ class Smime:
             whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
             sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
             dated = self._freshness.judge(sighting, envelope.received_at)
+            if dated.is_repeat and outer is not None and self._refuses_repeats:
+                self.refused(envelope)
+                raise Refusal("stale-date")
             self._when_refused(envelope, partial(self._freshness.undo, sighting, dated))
             verdict = marked(verdict, dated)
         if before.date and not verdict.date:

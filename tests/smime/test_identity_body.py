@@ -78,9 +78,9 @@ class Checks:
 
 
 def judged(
-    body: Entity = BODY, outer: Outer = OUTER, now: float = NOW, status: Status = Status.VALID, decrypt: Decrypt | None = None
+    body: Entity = BODY, outer: Outer = OUTER, now: float = NOW, status: Status = Status.VALID, decrypt: Decrypt = lambda _: None
 ) -> Asserted | None:
-    return IdentityBodies(Checks(status), decrypt).judge(body, outer, now)
+    return IdentityBodies(Checks(status)).judge(body, outer, now, decrypt)
 
 
 def fault(body: Entity = BODY, outer: Outer = OUTER, now: float = NOW, status: Status = Status.VALID) -> str:

@@ -16,7 +16,7 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigFault, Refusal
 from gateway.core.mime import Entity
 from gateway.core.ports import Peer
-from gateway.core.settings import RouteRule, Settings, SmimeSettings
+from gateway.core.settings import Limits, RouteRule, Settings, SmimeSettings
 from gateway.core.verdict import Status
 from gateway.sip.codec import Draft
 from gateway.sip.takes import Takes
@@ -44,7 +44,7 @@ class Bridge:
 
     def __init__(
         self, folder: Path, *, hosted: dict[str, Holder] | None = None, known: tuple[Holder, ...] = (), rule: RouteRule | None = None,
-        takes: Takes | None = None, checks: bool = True, **smime: object,
+        takes: Takes | None = None, checks: bool = True, stale_date: str = "refuse", **smime: object,
     ) -> None:  # fmt: skip
         anchors, people, keys = folder / "anchors.pem", folder / "people.pem", folder / "keys"
         anchors.write_bytes(CA.pem)
@@ -54,7 +54,7 @@ class Bridge:
             write_account(keys, address, each.pem_with_key, replace=False)
         chosen = SmimeSettings(anchors if checks else None, people if known else None, None, keys if hosted else None, **smime)  # type: ignore[arg-type]
         route = rule or RouteRule("*", "sip:127.0.0.1:5080;transport=tcp", large_messages=True)
-        self.settings: Settings = replace(settings(), routes=(route,), smime=chosen)
+        self.settings: Settings = replace(settings(), routes=(route,), smime=chosen, limits=Limits(stale_date=stale_date))
         self.parts: Translation = translation(self.settings, tables(), SECRET, (lambda _: takes) if takes else None)
         assert self.parts.security is not None
         self.security = self.parts.security
@@ -135,18 +135,24 @@ def test_what_somebody_else_has_signed_crosses_marked(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("MSG-86", "SMIME-23")
-def test_a_copy_is_marked_but_not_one_of_what_was_not_kept(tmp_path: Path) -> None:
-    bridge = Bridge(tmp_path)
+@pytest.mark.parametrize("stale_date", ["refuse", "mark"])
+def test_a_copy_is_refused_or_marked_but_not_one_of_what_was_not_kept(tmp_path: Path, stale_date: str) -> None:
+    bridge = Bridge(tmp_path, stale_date=stale_date)
     covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
     entity = clear_signed(covered, sign(ROMEO, covered))
     first = bridge.from_sip(entity, call_id="1")
     bridge.security.refused(first)
     again = bridge.from_sip(entity, call_id="1", trace_id="trace-2")
-    copied = bridge.from_sip(entity, call_id="2", trace_id="trace-3")
-    found = [each.verdict for each in (first, again, copied)]
-    assert [(each.status, each.date) for each in found if each] == [
-        (Status.VALID, ""), (Status.VALID, ""), (Status.REPLAY_RISK, "repeated"),
-    ]  # fmt: skip
+    assert [(each.verdict.status, each.verdict.date) for each in (first, again) if each.verdict] == [(Status.VALID, "")] * 2
+    if stale_date == "mark":
+        copied = bridge.from_sip(entity, call_id="2", trace_id="trace-3").verdict
+        assert copied is not None
+        assert (copied.status, copied.date) == (Status.REPLAY_RISK, "repeated")
+        return
+    with pytest.raises(Refusal) as refused:
+        bridge.from_sip(entity, call_id="2", trace_id="trace-3")
+    answer = bridge.uas.refused(refused.value)
+    assert (answer.status, answer.reason) == (400, "Incorrect Date or Time")
 
 
 @pytest.mark.requirement("SMIME-24")
@@ -157,12 +163,32 @@ def test_a_signed_copy_of_another_request_makes_it_invalid(tmp_path: Path) -> No
     covered = b"Content-Type: message/sipfrag\r\n\r\n" + fields.encode()
     entity = clear_signed(covered, sign(ROMEO, covered))
     said = {"from_": "<sip:romeo@sip.example>;tag=r1", "to": "<sip:juliet@xmpp.example>", "cseq": "1 MESSAGE"}
-    same = bridge.from_sip(entity, trace_id="trace-1", call_id="c1@h", **said)  # type: ignore[arg-type]
-    other = bridge.from_sip(entity, trace_id="trace-2", call_id="c2@h", **said)  # type: ignore[arg-type]
+    same = bridge.from_sip(entity, call_id="c1@h", **said)  # type: ignore[arg-type]
+    other = Bridge(tmp_path).from_sip(entity, call_id="c2@h", **said)  # type: ignore[arg-type]
     assert same.verdict is not None
     assert other.verdict is not None
     assert (same.verdict.status, other.verdict.status) == (Status.VALID, Status.INVALID)
     assert "Call-ID" in other.verdict.detail
+
+
+@pytest.mark.requirement("FRAG-63", "FRAG-66")
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_an_identity_body_says_on_the_other_side_who_was_asserted_and_makes_no_content_valid(tmp_path: Path, is_swapped: bool) -> None:
+    bridge = Bridge(tmp_path, verdict=True)
+    fields = "From: <sip:romeo@sip.example>\r\nTo: <sip:juliet@xmpp.example>\r\nCall-ID: c1@h\r\nCSeq: 1 MESSAGE\r\n"
+    covered = f"Content-Type: message/sipfrag\r\nContent-Disposition: aib; handling=optional\r\n\r\n{fields}Date: {DATE}\r\n\r\n".encode()
+    told = b"Other" if is_swapped else b"Lunch?"
+    inner = clear_signed(covered, sign(ROMEO, covered)).raw
+    body = b"--b2\r\nContent-Type: text/plain\r\n\r\n" + told + b"\r\n--b2\r\n" + inner + b"\r\n--b2--"
+    entity = Entity.compose([("Content-Type", "multipart/mixed; boundary=b2")], body)
+    said = {"from_": "<sip:romeo@sip.example>;tag=r1", "to": "<sip:juliet@xmpp.example>", "cseq": "1 MESSAGE", "call_id": "c1@h"}
+    message = bridge.from_sip(entity, **said)  # type: ignore[arg-type]
+    assert message.verdict is not None
+    assert (message.verdict.status, message.verdict.asserted) == (Status.PARTIAL, "sip:romeo@sip.example")
+    stanza = bridge.stanza(message)
+    verdict = next(each for each in stanza if each.tag.endswith("}verdict"))
+    assert (verdict.get("status"), verdict.get("asserted")) == ("partial", "sip:romeo@sip.example")
+    assert text(stanza) == f"[signature: partial] {told.decode()}"
 
 
 @pytest.mark.requirement("E2E-20")

@@ -95,7 +95,7 @@ async def test_an_optional_part_is_left_out(it: Talk, disposition: str) -> None:
         (multipart(f"Content-Disposition: render;handling=required\r\n{PICTURE}", PLAIN), MIXED),
         (multipart(PICTURE), ALTERNATIVE),
         (b"PNG", "image/png"),
-        (multipart(PLAIN, "Content-Type: application/pkcs7-signature\r\n\r\nMII"), MIXED.replace("mixed", "signed")),
+        (multipart(PLAIN, "Content-Type: application/pgp-signature\r\n\r\nMII"), MIXED.replace("mixed", "encrypted")),
         (cpim(PICTURE), "message/cpim"),
     ],
 )

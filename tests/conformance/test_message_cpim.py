@@ -133,7 +133,7 @@ def test_the_time_of_message_cpim_is_a_delay_and_its_content_id_nothing(bridge: 
     [
         ("Content-Type: text/plain; charset=us-ascii", 202),
         ("Content-Type: text/plain; charset=UTF-8", 202),
-        ("Content-Type: application/pkcs7-mime", 415),
+        ("Content-Type: application/pgp-encrypted", 415),
         ("Content-Type: image/png", 415),
         ("Content-Type: text/plain; charset=x-nope", 415),
     ],

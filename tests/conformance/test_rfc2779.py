@@ -10,6 +10,8 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from gateway.xmpp.secured import ENCRYPTED_NOTICE
+from gateway.xmpp.stanza import E2E
 from tests.bridge import Bridge
 from tests.bridge import bridge as start
 from tests.conformance.exchange import error_of
@@ -74,7 +76,7 @@ async def test_4_1_2_and_4_1_3_both_ends_are_named_and_can_be_answered(it: Talk)
 @pytest.mark.requirement("MSG-07", "XEP-18")
 @conversation(on="blocking")
 async def test_4_1_5_payloads_may_be_of_any_script_and_encrypted(it: Talk) -> None:
-    """An encryption that is text crosses as such, one that has a type of its own is told apart and refused, never shown as text."""
+    """An encryption that is text crosses as such, one that has a type of its own as it is, and is never shown as text."""
     for text in ("Δεν πειράζει, 没关系, \u202eאין בעיה \U0001f469\u200d\U0001f680", ARMOURED.decode()):
         assert (await it.says(text.encode())).status == 202
         assert fromstring(await it.hears()).findtext("{*}body") == text.replace("\r\n", "\n")
@@ -82,8 +84,10 @@ async def test_4_1_5_payloads_may_be_of_any_script_and_encrypted(it: Talk) -> No
         assert (await it.receives()).body.decode() == text
     assert (await it.says(b"From: <im:a@b.test>\r\n" + BASE64, "message/cpim")).status == 202
     assert fromstring(await it.hears()).findtext("{*}body") == "Midi ça va?"
-    assert (await it.says(b"0\x80\x06\x09", "application/pkcs7-mime;smime-type=enveloped-data")).status == 415
-    await it.hears_nothing()
+    assert (await it.says(b"0\x80\x06\x09", "application/pkcs7-mime;smime-type=enveloped-data")).status == 202
+    stanza = fromstring(await it.hears())
+    assert "MIAGCQ==" in (stanza.findtext(f"{{{E2E}}}e2e") or "")
+    assert stanza.findtext("{*}body") == ENCRYPTED_NOTICE
 
 
 @pytest.mark.requirement("MSG-07", "XEP-18")

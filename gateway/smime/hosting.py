@@ -15,6 +15,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NEGATIVE
 from gateway.core.mime import Entity
 from gateway.core.ports import Names
+from gateway.core.remember import learn
 from gateway.core.settings import RouteRule, Settings
 from gateway.core.uri import im_uri, sip_uri
 from gateway.core.verdict import Status, Verdict
@@ -27,6 +28,7 @@ from .keys import Account, Accounts
 from .signing import is_canonical, signed_clear, signed_opaque
 
 _TICK_SECONDS = 0.001
+_SHOWN_SECONDS, _MOST_SHOWN = 300.0, 10_000
 Homes = Callable[[str], "Address | None"]
 
 
@@ -45,6 +47,7 @@ class Hosting:
         self._accounts, self._names, self._settings, self._takes = accounts, names, settings, takes
         self._people = [(each, {home for name in each.names if (home := home_of(name))}) for each in people if may_receive(each)]
         self._latest: dict[str, float] = {}
+        self._shown: dict[tuple[str, str], float] = {}
 
     def protected(self, envelope: Envelope) -> Envelope:
         """The message signed by its author, and encrypted where that is possible; as it is where he is not hosted, or has done so himself.
@@ -56,7 +59,8 @@ class Hosting:
             return envelope
         rule, stamp = self._rule(envelope), self._stamp(account, envelope.received_at)
         try:
-            signed = (signed_clear if rule.smime_form == "clear" else signed_opaque)(self._whole(envelope, stamp), account, stamp)
+            sign, is_new = signed_clear if rule.smime_form == "clear" else signed_opaque, self._is_new(account, envelope.recipient, stamp)
+            signed = sign(self._whole(envelope, stamp), account, stamp, with_certificate=is_new)
         except SyntaxFault as fault:
             raise Refusal("bad-body", f"It cannot be signed: {fault.what}") from None
         recipients = self._certificates_of(envelope.recipient, stamp)
@@ -83,6 +87,16 @@ class Hosting:
         stamp = round(max(now, self._latest.get(account.address, 0.0) + _TICK_SECONDS), 3)
         self._latest[account.address] = stamp
         return stamp
+
+    def _is_new(self, account: Account, recipient: Address, stamp: float) -> bool:
+        """Whether the certificate goes with it: towards XMPP once in five minutes (E2E-19), towards SIP always (SMIME-27)."""
+        if isinstance(recipient, SipAddress):
+            return True
+        key = (account.address, str(recipient.bare))
+        if stamp - self._shown.get(key, 0.0) < _SHOWN_SECONDS:
+            return False
+        learn(self._shown, key, stamp, _MOST_SHOWN)
+        return True
 
     def _whole(self, envelope: Envelope, stamp: float) -> Entity:
         """The message/cpim that is signed (E2E-15), with line ends that may be signed (SMIME-14). Raises Refusal, SyntaxFault."""

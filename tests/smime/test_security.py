@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigFault, Refusal
@@ -358,6 +359,19 @@ def test_what_a_hosted_sip_user_writes_goes_to_xmpp_signed_with_its_text_beside_
     head = b"Content-Type: message/cpim\r\n\r\nFrom: <im:romeo@sip.example>\r\nTo: <im:juliet@xmpp.example>\r\nDateTime: "
     assert signed.startswith(head)
     assert signed.endswith(b"\r\n\r\nLunch?\r\nNow?")
+
+
+@pytest.mark.requirement("E2E-19", "SMIME-27")
+def test_the_certificate_goes_to_xmpp_once_in_five_minutes_and_to_sip_always(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"romeo@sip.example": ROMEO, "juliet@xmpp.example": JULIET})
+    mine, hers = ROMEO.certificate.public_bytes(Encoding.DER), JULIET.certificate.public_bytes(Encoding.DER)
+    to_xmpp, to_sip = [], []
+    for number, now in enumerate((NOW, NOW + 299, NOW + 301, NOW + 302)):
+        said = Entity.compose([("Content-Type", "text/plain")], b"hi")
+        stanza = bridge.stanza(bridge.from_sip(said, now, f"trace-{number}", call_id=str(number)))
+        to_xmpp.append(mine in entity_in(stanza.findtext(E2E_TAG) or "").decoded())
+        to_sip.append(hers in bridge.request(bridge.from_xmpp("<body>Prav.</body>", now)))
+    assert (to_xmpp, to_sip) == ([True, False, True, False], [True] * 4)
 
 
 @pytest.mark.requirement("SMIME-34")

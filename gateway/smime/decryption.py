@@ -75,7 +75,7 @@ def _decrypted(octets: bytes, account: Account) -> bytes:
 def _octets_of(content: bytes) -> bytes:
     """The value of an OCTET STRING whose tag is [0] IMPLICIT, in one piece or in several (which asn1crypto does not read)."""
     string = checked(bytes((content[0] & 0x20 | 0x04,)) + content[1:])
-    return bytes(core.OctetString.load(string, strict=True))
+    return bytes(core.OctetString.load(string))
 
 
 # -- the content -------------------------------------------------------------------------------------------------------

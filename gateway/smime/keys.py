@@ -84,11 +84,12 @@ class Accounts:
     def load(folder: Path, now: float, home_of: HomeOf | None = None, *, rfc822: bool = False) -> Accounts:
         """Read all of them; now, home_of, rfc822: as in `check_account`.
 
-        Raises ConfigFault for a folder or a file that others can read, and for every account that is not fit.
+        Raises ConfigFault for a folder or a file that others can read, and for every account that is not fit. A certificate that has ended
+        is only warned of: a gateway that does not start would be worse for everybody else.
         """
         found = [(path, read_account(path)) for path in account_files(folder)]
         for path, account in found:
-            check_account(str(path), account, now, home_of, rfc822=rfc822)
+            check_use(str(path), account, home_of, rfc822=rfc822)
         return Accounts([account for _, account in found], now)
 
     def account_of(self, home: Address) -> Account | None:
@@ -203,15 +204,18 @@ def _certificates(file: str, blocks: list[bytes]) -> list[Certificate]:
 
 # -- checking ----------------------------------------------------------------------------------------------------------
 def check_account(file: str, account: Account, now: float, home_of: HomeOf | None = None, *, rfc822: bool = False) -> None:
-    """Refuse a certificate that the other side would not take (SMIME-25, SMIME-28). Raises ConfigFault.
+    """Refuse a certificate that the other side would not take, for its time too. Raises ConfigFault.
 
     now: POSIX seconds. home_of, rfc822: whether a name in it is that of the account, as in `fitness.is_name_of`.
     """
+    if fault := _time_fault(account, now):
+        raise ConfigFault(file, "certificate", fault)
+    check_use(file, account, home_of, rfc822=rfc822)
+
+
+def check_use(file: str, account: Account, home_of: HomeOf | None = None, *, rfc822: bool = False) -> None:
+    """Refuse a certificate that is not for signing, or for somebody else (SMIME-25, SMIME-28). Arguments and errors as `check_account`."""
     certificate = account.certificate
-    if now > certificate.until:
-        raise ConfigFault(file, "certificate", f"has ended at {format_rfc3339(int(certificate.until))}")
-    if now < certificate.since:
-        raise ConfigFault(file, "certificate", f"begins only at {format_rfc3339(int(certificate.since))}")
     if certificate.not_for_signing:
         raise ConfigFault(file, "certificate", f"is not for signing: {certificate.not_for_signing} (SMIME-28)")
     if not any(is_name_of(name, account.address, home_of, rfc822=rfc822) for name in certificate.names):
@@ -219,13 +223,20 @@ def check_account(file: str, account: Account, now: float, home_of: HomeOf | Non
         raise ConfigFault(file, "certificate", f"does not name {account.address}; it names {named} (SMIME-25)")
 
 
+def _time_fault(account: Account, now: float) -> str:
+    certificate = account.certificate
+    if now > certificate.until:
+        return f"has ended at {format_rfc3339(int(certificate.until))}"
+    return f"begins only at {format_rfc3339(int(certificate.since))}" if now < certificate.since else ""
+
+
 def warnings_of(account: Account, now: float) -> tuple[str, ...]:
     """What the owner of an account should know of it; now: POSIX seconds."""
-    left = account.certificate.until - now
-    if left > NEARLY_SECONDS:
+    end = account.certificate.until
+    fault, left = _time_fault(account, now), end - now
+    if not fault and left > NEARLY_SECONDS:
         return ()
-    end = format_rfc3339(int(account.certificate.until))
-    return (f"{account.address}: the certificate ends at {end}, in {max(0, int(left // 86_400))} days",)
+    return (f"{account.address}: the certificate {fault or f'ends at {format_rfc3339(int(end))}, in {int(left // 86_400)} days'}",)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class Smime:
         smime = settings.smime
         store = TrustStore.load(smime, settings.file)
         self._settings, self._names, self._home_of = settings, names, home_of
-        self._accounts = Accounts.load(smime.keys, started_at, rfc822=smime.rfc822) if smime.keys else Accounts()
+        self._accounts = Accounts.load(smime.keys, started_at, home_of, rfc822=smime.rfc822) if smime.keys else Accounts()
         self._judge = Judge(store, rfc822=smime.rfc822)
         self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
         self._freshness, self._failures = Freshness(started_at), Failures()

@@ -17,7 +17,7 @@ from tests.peers.stoxgate import command
 
 from .running import CONFIG, SECRET, VECTORS, misused, printed, run, said, stoxgate, written
 
-COMMANDS = ("run", "check", "translate", "inspect", "map", "tables", "send", "queue", "peers", "keys")
+COMMANDS = ("run", "check", "translate", "inspect", "verify", "map", "tables", "send", "queue", "peers", "keys")
 OF_QUEUE, OF_PEERS, OF_KEYS = ("list", "show", "retry", "drop"), ("list", "pin", "forget"), ("list", "add", "check")
 GROUPS = {"queue": OF_QUEUE, "peers": OF_PEERS, "keys": OF_KEYS}
 EVERY = [*((name,) for name in COMMANDS), *((group, name) for group, names in GROUPS.items() for name in names)]

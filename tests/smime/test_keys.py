@@ -299,8 +299,21 @@ def test_a_certificate_that_ends_soon_is_warned_of(tmp_path: Path) -> None:
     soon = "romeo@sip.example: the certificate ends at 2026-03-03T03:04:05Z, in"
     assert Accounts.load(folder, NOW + 30 * DAY).warnings == (f"{soon} 30 days",)
     assert Accounts.load(folder, NOW + 60 * DAY).warnings == (f"{soon} 0 days",)
-    with pytest.raises(ConfigFault, match="has ended"):
-        Accounts.load(folder, NOW + 60 * DAY + 1)
+
+
+def test_a_certificate_whose_time_is_not_now_stops_nobody_else(tmp_path: Path) -> None:
+    romeo = holder(CA, "p256", not_before=at(NOW - DAY), not_after=at(NOW + 60 * DAY))
+    folder = folder_with(tmp_path, **{"romeo_at_sip.example": romeo.pem_with_key})
+    late, early = Accounts.load(folder, NOW + 60 * DAY + 1), Accounts.load(folder, NOW - 2 * DAY)
+    assert late.warnings == ("romeo@sip.example: the certificate has ended at 2026-03-03T03:04:05Z",)
+    assert early.warnings == ("romeo@sip.example: the certificate begins only at 2026-01-01T03:04:05Z",)
+    assert late.account_of(SipAddress("romeo", "sip.example"))
+
+
+def test_a_certificate_that_is_for_somebody_else_stops_the_gateway(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, **{"tomas_at_sip.example": holder(CA).pem_with_key})
+    with pytest.raises(ConfigFault, match=r"does not name tomas@sip\.example"):
+        Accounts.load(folder, NOW)
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------

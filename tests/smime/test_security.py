@@ -13,9 +13,12 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.core.address import SipAddress
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigFault, Refusal
+from gateway.core.jid import Jid
 from gateway.core.mime import Entity
+from gateway.core.pairs import Pair
 from gateway.core.ports import Peer
 from gateway.core.settings import Limits, RouteRule, Settings, SmimeSettings
 from gateway.core.verdict import Status
@@ -271,6 +274,17 @@ def test_what_a_hosted_author_writes_to_sip_is_signed_as_message_cpim_with_the_d
         b"Content-Type: message/cpim\r\n\r\nFrom: <sip:juliet@xmpp.example>\r\nTo: <sip:romeo@sip.example>\r\n"
         b"DateTime: 2026-01-02T03:04:05Z\r\n\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nPrav."
     )
+
+
+@pytest.mark.requirement("SMIME-25")
+def test_a_certificate_of_a_hosted_author_may_name_him_as_the_other_side_does(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    write_account(folder, "juliet@xmpp.example", CA.issue("sip:+15551230001@ims.example").pem_with_key, replace=False)
+    known = replace(settings(), smime=SmimeSettings(keys=folder))
+    with pytest.raises(ConfigFault, match=r"does not name juliet@xmpp\.example"):
+        translation(known, tables(), SECRET)
+    pair = Pair(SipAddress("+15551230001", "ims.example"), Jid("juliet", "xmpp.example"), "users.toml:1")
+    assert translation(known, replace(tables(), users=(pair,)), SECRET).security
 
 
 @pytest.mark.requirement("SMIME-34")

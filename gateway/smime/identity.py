@@ -107,12 +107,12 @@ def _is_number_of(uri: Uri, asserted: Uri | None) -> bool:
 
 
 def _number(uri: Uri) -> str:
-    """The global number that a URI names, as "+" and digits; empty for none (RFC 3966 section 5.1.4)."""
-    is_phone = uri.scheme == "tel" or (uri.param("user") or "").lower() == "phone"
-    text = (uri.text.partition(":")[2] if uri.scheme == "tel" else uri.user or "") if is_phone else ""
-    if text.startswith("+"):
-        with suppress(SyntaxFault):
-            return subscriber(text)
+    """The number that a tel: URI, or a sip: URI with user=phone, names, in normal form (RFC 3966 section 5.1.4); empty for none."""
+    with suppress(SyntaxFault):
+        if uri.scheme == "tel":
+            return subscriber(uri.text.partition(":")[2])
+        if (uri.param("user") or "").lower() == "phone":
+            return subscriber(uri.user or "")
     return ""
 
 

@@ -290,8 +290,10 @@ def _opaque(entity: Entity, walk: _Walk) -> _Layer | None:
     if not signed.signers and signed.content is None:
         # certs-only: there is nothing to judge (RFC 8551 section 3.8).
         return None
-    if signed.content is None or not signed.signers:
-        raise CmsFault("Signed by nobody" if signed.content is not None else "Content that is signed and not there")
+    if not signed.signers:
+        raise CmsFault("Content that nobody has signed")
+    if signed.content is None:
+        raise CmsFault("A signature without its content")
     walk.kind = None
     return _Layer(signed, signed.content)
 

@@ -55,6 +55,9 @@ MATRIX = [
     (PHONE, "tel:5550123;phone-context=+1201", WRONG, WRONG),
     (PHONE, "tel:x", WRONG, WRONG),
     ("tel:+12015550123", "tel:+1.201.555.0123", VALID, VALID),
+    ("tel:5550123;phone-context=+1201", "tel:555-0123;phone-context=+1-201", VALID, VALID),
+    ("tel:5550123;phone-context=+1201", "tel:5550123;phone-context=+1202", WRONG, WRONG),
+    ("sip:5550123@sip.example;user=phone", "sip:5550123@other.example;user=phone", WRONG, WRONG),
 ]
 
 

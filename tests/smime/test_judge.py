@@ -119,7 +119,7 @@ def test_the_order_is_that_of_the_table() -> None:
 
 
 # -- what else is said -------------------------------------------------------------------------------------------------
-@pytest.mark.requirement("SMIME-75", "SMIME-22")
+@pytest.mark.requirement("SMIME-75")
 def test_what_a_verdict_holds_and_what_further_rules_need() -> None:
     covered = cpim("im:romeo@sip.example")
     found = judged(signed(ROMEO, covered))
@@ -268,6 +268,26 @@ def test_the_octets_as_they_came_are_tried_first() -> None:
     assert status(opaque(sign(ROMEO, TEXT, detached=False).replace(TEXT, LF_ONLY + b"  "))) is Status.INVALID
 
 
+@pytest.mark.requirement("SMIME-04")
+def test_a_detached_signature_holds_no_content_and_an_opaque_one_does() -> None:
+    both = sign(ROMEO, TEXT, detached=False)
+    assert "holds content" in judged(clear_signed(TEXT, both)).verdict.detail
+    assert (status(clear_signed(TEXT, both)), status(opaque(both))) == (Status.MALFORMED, Status.VALID)
+    assert status(clear_signed(TEXT, sign(ROMEO, b"", detached=False))) is Status.MALFORMED
+
+
+@pytest.mark.requirement("SMIME-01", "SMIME-02", "SMIME-03")
+def test_layouts_that_are_not_as_they_ought_to_be() -> None:
+    entity = signed().raw
+    third = entity.replace(b"--b7--", b"--b7\r\n\r\na third\r\n--b7--")
+    assert status(Entity.parse(third)) is Status.MALFORMED
+    assert status(Entity.parse(entity.replace(b"; boundary", b"; x-boundary"))) is Status.MALFORMED
+    assert status(Entity.parse(entity.replace(b"pkcs7-signature", b"x-pkcs7-signature"))) is Status.VALID
+    assert status(Entity.parse(entity.replace(b"pkcs7-signature; name", b"pgp-signature; name"))) is Status.MALFORMED
+    for micalg, expected in (("SHA256", Status.VALID), ("x, y", Status.VALID), ("rsa-sha1", Status.INVALID)):
+        assert status(Entity.parse(entity.replace(b"micalg=sha-256", f'micalg="{micalg}"'.encode()))) is expected
+
+
 @pytest.mark.requirement("SMIME-06")
 @pytest.mark.parametrize("said", ["signed-data", "enveloped-data", "authEnveloped-data", "auth-enveloped-data", "certs-only", "x"])
 def test_the_smime_type_decides_nothing(said: str) -> None:
@@ -281,7 +301,8 @@ def test_certificates_alone_are_not_a_signature() -> None:
     without = cms.ContentInfo.load(blob)
     without["content"]["encap_content_info"] = {"content_type": "data"}
     assert status(opaque(without.dump(force=True), "certs-only")) is Status.NOT_CHECKED
-    assert status(opaque(blob)) is Status.MALFORMED
+    assert "nobody has signed" in judged(opaque(blob)).verdict.detail
+    assert "without its content" in judged(opaque(sign(ROMEO, TEXT))).verdict.detail
 
 
 def test_without_anything_to_check_against_it_is_opened_and_not_checked() -> None:

@@ -70,9 +70,7 @@ def _octets(text: str) -> bytes:
 SOUND = mixed("abé <&", _SOUND, max_size=24).map(_octets)
 """What XML can hold, with whole line ends."""
 OCTETS = st.binary(max_size=60) | mixed("ab ", _PIECES, max_size=16).map(_octets) | SOUND
-BOUNDARIES = st.from_regex(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]", fullmatch=True) | st.sampled_from(
-    ["b", "----=_x.1", "b b"]
-)
+BOUNDARIES = st.text("0aZ'()+_,-./:=? ", min_size=1, max_size=70).map(lambda text: text.rstrip(" ") or "b")
 PADDINGS = st.sampled_from([b"", b" ", b"\t  "])
 ENCODINGS = st.sampled_from(["", "binary", "8bit", "7bit", "base64", "BASE64", "quoted-printable", "x-odd"])
 DISPOSITIONS = st.sampled_from(["", "attachment; filename=smime.p7m; handling=required", 'inline;x="a;b\\"c"'])
@@ -130,7 +128,6 @@ def from_sip(octets: bytes) -> Envelope:
     parties = HERE.guard.from_sip(Peer("test"), message.from_.uri, message.request_uri)
     envelope = read_message(message, parties, "test", "trace", NOW)
     assert envelope is not None
-    assert Envelope.from_cpim(envelope.to_cpim()) == envelope
     return Envelope.from_cpim(envelope.to_cpim())
 
 
@@ -175,8 +172,8 @@ def to_sip(envelope: Envelope) -> Request:
 def same(arrived: Request, body: Body) -> None:
     """It has the same body, and MIME header fields that say the same."""
     assert arrived.body == body.octets
-    rows = [(name, value.decode()) for name, value in arrived.rows if name.startswith("content-") and name != "content-length"]
-    assert fields_of(rows) == fields_of(body.headers)
+    rows = [(name, value.decode()) for name, value in arrived.rows if name != "content-length"]
+    assert fields_of(tuple(rows)) == fields_of(body.headers)
 
 
 # -- the properties ----------------------------------------------------------------------------------------------------
@@ -191,12 +188,13 @@ def test_to_xmpp_and_back_to_sip(body: Body) -> None:
     stanza = to_xmpp(from_sip(request(body)))
     assert b"\r" not in stanza
     assert b"&#13;" not in stanza
-    for each in as_others_write_it(stanza):
-        same(to_sip(from_xmpp(read_stanza(each))), body)
+    plainly, *otherwise = [from_xmpp(read_stanza(each)) for each in as_others_write_it(stanza)]
+    assert otherwise == [plainly] * 2
+    same(to_sip(plainly), body)
 
 
 @pytest.mark.requirement("E2E-06", "E2E-09", "E2E-12")
-@cases(0.5)
+@cases(0.25)
 @given(
     clear_signed(SOUND) | clear_signed() | cms(),
     st.sampled_from(["text", "cdata", "base64"]),

@@ -82,17 +82,20 @@ def entity(headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers).encode() + b"\r\n" + body
 
 
-def fields_of(headers: Iterable[tuple[str, str]]) -> dict[str, object]:
+def fields_of(headers: Rows) -> dict[str, object]:
     """What MIME header fields say, however they are written: values without folds, quotes and case that has no meaning."""
-    read = message_from_bytes(entity(headers, b""))
-    values = {name.lower(): _parameters(read, name) for name in read if name.lower() in ("content-type", "content-disposition")}
-    encoding = str(read.get("Content-Transfer-Encoding", "")).strip().lower()
-    return values | ({"content-transfer-encoding": encoding} if encoding else {})
+    read = {name.lower(): _parameters(name.lower(), value) for name, value in headers}
+    return {name: said for name, said in read.items() if name.startswith("content-")}
 
 
-def _parameters(read: Message, name: str) -> dict[str, object]:
-    [(value, _), *params] = read.get_params(failobj=[("", "")], header=name)
-    return {"": value.lower(), **{key.lower(): given for key, given in params}}
+@lru_cache(maxsize=512)
+def _parameters(name: str, value: str) -> object:
+    """What `email` reads in the value of a field."""
+    if name not in ("content-type", "content-disposition"):
+        return value.strip().lower()
+    read = message_from_bytes(entity(((name, value),), b""))
+    [(first, _), *params] = read.get_params(failobj=[("", "")], header=name)
+    return {"": first.lower(), **{key.lower(): given for key, given in params}}
 
 
 class _Signed:

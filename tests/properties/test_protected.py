@@ -74,6 +74,8 @@ BOUNDARIES = st.text("0aZ'()+_,-./:=? ", min_size=1, max_size=70).map(lambda tex
 PADDINGS = st.sampled_from([b"", b" ", b"\t  "])
 ENCODINGS = st.sampled_from(["", "binary", "8bit", "7bit", "base64", "BASE64", "quoted-printable", "x-odd"])
 DISPOSITIONS = st.sampled_from(["", "attachment; filename=smime.p7m; handling=required", 'inline;x="a;b\\"c"'])
+_DESCRIBED = (("Content-ID", "<a@b.example>"), ("Content-Description", "a (b, c"))
+OTHERS = st.sampled_from([(), (), (("MIME-Version", "1.0"),), _DESCRIBED, (("Content-Language", "de, en-GB"),)])
 FOLDS = st.sampled_from([" ", "", "\r\n ", "\r\n\t  "])
 FORMS = st.sampled_from(["text", "cdata", "base64"])
 KINDS = st.sampled_from(
@@ -107,7 +109,7 @@ def cms(draw: st.DrawFn) -> Body:
 def with_fields(draw: st.DrawFn, content_type: str, octets: bytes) -> Body:
     encoding, disposition = draw(ENCODINGS), draw(DISPOSITIONS)
     found = [("Content-Type", content_type), ("Content-Transfer-Encoding", encoding), ("Content-Disposition", disposition)]
-    return Body(tuple(field for field in found if field[1]), octets, draw(FOLDS))
+    return Body((*[field for field in found if field[1]], *draw(OTHERS)), octets, draw(FOLDS))
 
 
 # -- the way -----------------------------------------------------------------------------------------------------------

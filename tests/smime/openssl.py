@@ -85,7 +85,7 @@ def entity(headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
 def fields_of(headers: Rows) -> dict[str, object]:
     """What MIME header fields say, however they are written: values without folds, quotes and case that has no meaning."""
     read = {name.lower(): _parameters(name.lower(), value) for name, value in headers}
-    return {name: said for name, said in read.items() if name.startswith("content-")}
+    return {name: said for name, said in read.items() if name == "mime-version" or name.startswith("content-")}
 
 
 @lru_cache(maxsize=512)

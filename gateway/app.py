@@ -36,6 +36,7 @@ from gateway.xmpp.component import ComponentCarrier, ComponentLink
 DRAIN_SECONDS = 10.0
 _STREAM_END_SECONDS = 5.0
 _SWITCH_SECONDS = 0.0005
+_DAY_SECONDS = 86_400.0
 _SQLITE = "sqlite:///"
 
 log = structlog.get_logger("gateway")
@@ -104,6 +105,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         self._flush_log()
+        self._warn()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at start only; restart to use a changed one")
@@ -112,6 +114,13 @@ class Gateway:
             await stop.wait()
         finally:
             await self.stop()
+
+    def _warn(self) -> None:
+        """Say which certificates end soon: at the start, and once a day."""
+        if security := self._parts.security:
+            for key, text in security.warnings(time.time()):
+                log.warning("runs out", key=key, what=text)
+            asyncio.get_running_loop().call_later(_DAY_SECONDS, self._warn)
 
     def _flush_log(self) -> None:
         self._lines.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gateway.core.errors import ConfigFault
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.core.uri import Uri
+from gateway.translation import translation
 
 from .common import REFUSED, config_option, end, guarded, json_option, put_json, readable
 from .shown import visible
@@ -41,6 +43,7 @@ def command(config: Path, as_json: bool, live: bool) -> None:
         readable(config)
         document = read(config)
         settings, tables = build(document, folder_of(config))
+        security = translation(settings, tables, b"check").security
     except ConfigFault as fault:
         if as_json:
             problem = {"file": fault.file, "key": fault.key, "note": fault.reason}
@@ -48,6 +51,7 @@ def command(config: Path, as_json: bool, live: bool) -> None:
         raise
     notes = [{"key": key, "note": f"has no effect yet: {what}"} for key, what in unbuilt(document.content)]
     notes += [{"key": key, "note": note} for key, note in warnings(settings)]
+    notes += [{"key": key, "note": note} for key, note in (security.warnings(time.time()) if security else ())]
     found, problems = _live(settings) if live else ([], [])
     if as_json:
         put_json({"file": str(config), "ok": not problems, "notes": notes, "found": found, "problems": problems})

@@ -6,7 +6,7 @@ writes is signed and encrypted. What comes out of here is stored, and goes out a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +15,7 @@ import structlog
 from gateway.core.address import SipAddress
 from gateway.core.canonical import entity_message, text_entity, written_at
 from gateway.core.content import content_of
+from gateway.core.dates import format_rfc3339
 from gateway.core.envelope import Envelope, RequestOrigin, read_home
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity
@@ -36,7 +37,7 @@ from .hosting import Homes, Hosting
 from .identity import Claim, normal
 from .identity_body import IdentityBodies, with_identity
 from .judge import Judge, Judged
-from .keys import Account, Accounts
+from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of
 from .trust import TrustStore
 from .tunnel import tunnel_fault
 
@@ -55,7 +56,7 @@ class Smime:
         self, settings: Settings, names: Names, home_of: Homes, takes: Callable[[SipAddress], bool | None], started_at: float
     ) -> None:
         smime = settings.smime
-        store = TrustStore.load(smime, settings.file)
+        store = self._store = TrustStore.load(smime, settings.file)
         self._settings, self._names, self._home_of = settings, names, home_of
         self._accounts = Accounts.load(smime.keys, started_at, home_of, rfc822=smime.rfc822) if smime.keys else Accounts()
         self._judge = Judge(store, rfc822=smime.rfc822)
@@ -67,10 +68,13 @@ class Smime:
         self._pending: dict[str, tuple[Callable[[], None], ...]] = {}
         self.counters = {status.value: 0 for status in Status}
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What an operator should know of the hosted accounts: a line each."""
-        return self._accounts.warnings
+    def warnings(self, now: float) -> Iterator[tuple[str, str]]:
+        """(key, what an operator should know): certificates and lists that have ended, or will soon."""
+        for account in self._accounts:
+            yield from (("smime.keys", text) for text in warnings_of(account, now))
+        for what, until in self._store.ends:
+            if until - now < NEARLY_SECONDS:
+                yield "smime", f"{what}: {'ended' if until <= now else 'ends'} at {format_rfc3339(until)}"
 
     def arrived(self, envelope: Envelope, outer: Outer | None = None) -> Envelope:
         """See the port. Raises Refusal."""

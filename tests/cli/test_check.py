@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import keys
+from tests.smime.authority import Authority
 
 from .running import CONFIG, printed, run, said, with_numbers, written
 
@@ -160,3 +162,17 @@ def test_live_looks_up_a_domain_that_has_no_next_hop(tmp_path: Path) -> None:
         config.write_text(config.read_text().replace('"sip.example", "new.example"', '"127.0.0.9"'))
         text = printed(run("check", "--live", config=config))
     assert f"{config}:sip.domains[0]: sip:127.0.0.9 is udp 127.0.0.9 port 5060\n" in text
+
+
+def test_certificates_that_end_soon_are_said_and_files_that_are_none_refused(tmp_path: Path) -> None:
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=20)
+    person = Authority("Root").issue("sip:romeo@sip.example", not_after=until)
+    (tmp_path / "people.pem").write_bytes(person.pem)
+    config = written(tmp_path)
+    plain = config.read_text()
+    config.write_text(plain + '[smime]\ncertificates = "people.pem"\n')
+    notes = [note for note in json.loads(printed(run("check", "--json", config=config)))["notes"] if note["key"] == "smime"]
+    assert len(notes) == 1
+    assert notes[0]["note"].endswith(f": ends at {until.replace(microsecond=0).isoformat().removesuffix('+00:00')}Z")
+    config.write_text(plain + '[smime]\nanchors = "none.pem"\n')
+    assert said(run("check", config=config), 2).startswith(f"{config}:smime.anchors: ")

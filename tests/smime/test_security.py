@@ -72,9 +72,9 @@ class Bridge:
         assert isinstance(found, Envelope)
         return Envelope.from_cpim(found.to_cpim())
 
-    def from_xmpp(self, content: str, now: float = NOW) -> Envelope:
-        """What becomes of juliet's stanza with this in it."""
-        ends = "from='juliet@xmpp.example/b' to='romeo@sip.example'"
+    def from_xmpp(self, content: str, now: float = NOW, author: str = "juliet@xmpp.example/b") -> Envelope:
+        """What becomes of a stanza, of juliet's unless another author is given, with this in it."""
+        ends = f"from='{author}' to='romeo@sip.example'"
         stanza = fromstring(f"<message xmlns='jabber:component:accept' {ends} id='1'>{content}</message>")
         found = self.parts.to_xmpp.read(stanza, self.parts.guard.from_xmpp("sip.example", *read_parties(stanza)), "xmpp", "trace-2", now)
         assert found
@@ -285,6 +285,22 @@ def test_a_certificate_of_a_hosted_author_may_name_him_as_the_other_side_does(tm
         translation(known, tables(), SECRET)
     pair = Pair(SipAddress("+15551230001", "ims.example"), Jid("juliet", "xmpp.example"), "users.toml:1")
     assert translation(known, replace(tables(), users=(pair,)), SECRET).security
+
+
+@pytest.mark.requirement("SMIME-38")
+def test_nothing_is_signed_for_whoever_is_not_hosted_and_the_key_of_a_domain_is_nobodys(tmp_path: Path) -> None:
+    domain = CA.issue("dns:xmpp.example", "sip:xmpp.example")
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    octets = bridge.request(bridge.from_xmpp("<body>Prav.</body>", author="mira@xmpp.example/b"))
+    assert header(octets, "Content-Type") == "text/plain;charset=UTF-8"
+    assert octets.endswith(b"\r\n\r\nPrav.")
+    write_account(tmp_path / "keys", "mira@xmpp.example", domain.pem_with_key, replace=False)
+    with pytest.raises(ConfigFault, match=r"does not name mira@xmpp\.example; it names dns:xmpp\.example, sip:xmpp\.example"):
+        translation(bridge.settings, tables(), SECRET)
+    signed = sign(CA.issue("dns:sip.example"), cpim("im:romeo@sip.example"), detached=False)
+    verdict = bridge.from_sip(opaque(signed)).verdict
+    assert verdict
+    assert verdict.status is Status.DOMAIN_SIGNED
 
 
 @pytest.mark.requirement("SMIME-34")

@@ -7,13 +7,15 @@ where a wrong key always does: the work is the same. The key in its place depend
 no more than asking once. `cryptography` (OpenSSL 3.2 and newer) does the same inside of PKCS #1 v1.5, where alone it is constant in time.
 
 What is in an EnvelopedData may have been changed on its way; what is wrong with its padding can be told apart from what is
-wrong inside by whoever sees both answers. Hence `Failures`: who sends what cannot be decrypted is soon not tried for any more.
+wrong inside by whoever sees both answers. Hence `tells_by_failing`: such a failure is told to nobody but the recipient; and `Failures`: who
+sends what cannot be decrypted is soon not tried for any more.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from asn1crypto import cms, core
@@ -57,6 +59,29 @@ def decrypted(octets: bytes, account: Account) -> bytes:
     except (CmsFault, ValueError, TypeError, LookupError, AttributeError, InvalidTag, InvalidUnwrap, UnsupportedAlgorithm):
         # The original exception would say why, in a traceback that somebody might write down.
         raise Undecipherable from None
+
+
+def tells_by_failing(octets: bytes, account: Account) -> bool:
+    """Whether its sender could learn of its content from an answer that says that it could not be decrypted (SMIME-72).
+
+    So it is with what is encrypted for this account and not authenticated: whoever has seen it can send it with changed blocks, and
+    ask again and again. What is for another one, or no CMS at all, tells nothing.
+    """
+    try:
+        info = cms.ContentInfo.load(checked(octets))
+        return info["content_type"].native == "enveloped_data" and any(
+            _is_named(rid, account) for rid in _recipients(info["content"]["recipient_infos"])
+        )
+    except (CmsFault, ValueError, TypeError, LookupError, AttributeError):
+        return False
+
+
+def _recipients(infos: Any) -> Iterator[Any]:
+    for info in list(infos)[:_MOST_RECIPIENTS]:
+        if info.name == "ktri":
+            yield info.chosen["rid"]
+        elif info.name == "kari":
+            yield from [each["rid"] for each in info.chosen["recipient_encrypted_keys"]]
 
 
 def _decrypted(octets: bytes, account: Account) -> bytes:

@@ -22,14 +22,13 @@ from gateway.core.verdict import Status, Verdict
 
 from .certificates import Certificate
 from .encryption import encrypted
-from .fitness import may_receive
+from .fitness import HomeOf, may_receive
 from .identity import normal
 from .keys import Account, Accounts
 from .signing import is_canonical, signed_clear, signed_opaque
 
 _TICK_SECONDS = 0.001
 _SHOWN_SECONDS, _MOST_SHOWN = 300.0, 10_000
-Homes = Callable[[str], "Address | None"]
 
 
 class Hosting:
@@ -41,7 +40,7 @@ class Hosting:
         people: Sequence[Certificate],
         names: Names,
         settings: Settings,
-        home_of: Homes,
+        home_of: HomeOf,
         takes: Callable[[SipAddress], bool | None],
     ) -> None:
         self._accounts, self._names, self._settings, self._takes = accounts, names, settings, takes

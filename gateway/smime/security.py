@@ -30,10 +30,11 @@ from .asn1 import CmsFault
 from .cms import SignedData
 from .container import cms_octets
 from .conversion import to_clear
-from .decryption import Failures, Undecipherable, decrypted
+from .decryption import Failures, Undecipherable, decrypted, tells_by_failing
 from .extract import with_text
+from .fitness import HomeOf
 from .freshness import Dated, Freshness, Sighting, agrees, entity_of, marked, request_of, signed_date
-from .hosting import Homes, Hosting
+from .hosting import Hosting
 from .identity import Claim, normal
 from .identity_body import IdentityBodies, with_identity
 from .judge import Judge, Judged
@@ -53,7 +54,7 @@ class Smime:
     """
 
     def __init__(
-        self, settings: Settings, names: Names, home_of: Homes, takes: Callable[[SipAddress], bool | None], started_at: float
+        self, settings: Settings, names: Names, home_of: HomeOf, takes: Callable[[SipAddress], bool | None], started_at: float
     ) -> None:
         smime = settings.smime
         store = self._store = TrustStore.load(smime, settings.file)
@@ -128,6 +129,10 @@ class Smime:
         """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
         content = self._decrypted(account, str(normal(claim.author)), now, sealed)
         if content is None:
+            if tells_by_failing(_octets(sealed), account):
+                # Its recipient is told, its sender is not: he may be asking what is in a message that he has only seen.
+                verdict = replace(judged.verdict, status=Status.UNDECRYPTABLE, detail="it cannot be decrypted", encrypted=True)
+                return replace(judged, verdict=verdict, readable=None)
             raise Refusal("undecipherable")
         inner = self._judge.judge(content, claim, now)
         if judged.covered:
@@ -233,6 +238,13 @@ def _sealed(entity: Entity, judged: Judged) -> Entity | None:
     if judged.verdict.status is not Status.MALFORMED:
         return None
     return next((part for part in protected_parts(entity) if protection_of(part) is Protection.ENCRYPTED), None)
+
+
+def _octets(sealed: Entity) -> bytes:
+    try:
+        return cms_octets(sealed)
+    except (CmsFault, Refusal, SyntaxFault):
+        return b""
 
 
 def _around(envelope: Envelope, entity: Entity) -> Envelope:

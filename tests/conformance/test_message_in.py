@@ -27,6 +27,12 @@ CPIM = (
 )
 
 
+SIGNED = {
+    "multipart/signed": 'multipart/signed; boundary=b; micalg=sha-256; protocol="application/pkcs7-signature"',
+    "application/pkcs7-mime": "application/pkcs7-mime; smime-type=enveloped-data",
+}
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     """A bridge whose parts a test may stop; its gateway answers 200. Nothing is kept for cut.test, and its link is never up."""
@@ -229,12 +235,15 @@ async def test_an_unknown_type_or_encoding_is_refused_with_what_is_known(it: Tal
     answer = await it.asks(it.request(content_type="image/png"))
     assert status_of(answer) == 415
     accepted = {each.strip() for each in ",".join(rows(answer, "Accept")).split(",")}
-    assert accepted == {*SAMPLES, *NEWS}
+    assert accepted == {*SAMPLES, *NEWS, *SIGNED}
     for content_type, body in SAMPLES.values():
         assert status_of(await it.asks(it.request(content_type=content_type, body=body))) == 202
         assert "said" in await it.hears()
     for content_type, body in NEWS.items():
         assert status_of(await it.asks(it.request(content_type=content_type, body=body))) == 202
+    for content_type in SIGNED.values():
+        assert status_of(await it.asks(it.request(content_type=content_type, body=b"sealed"))) == 202
+        assert "e2e" in await it.hears()
     answer = await it.asks(it.request(extra="Content-Encoding: gzip\r\n"))
     assert (status_of(answer), rows(answer, "Accept-Encoding")) == (415, ["identity"])
     await it.hears_nothing()

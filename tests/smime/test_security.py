@@ -240,7 +240,7 @@ def test_what_cannot_be_decrypted_for_a_hosted_account_is_493_whatever_is_wrong_
     blob = openssl_encrypt(JULIET, TEXT, "aes-128-gcm")
     wrong = [
         openssl_encrypt(ROMEO, TEXT, "aes-128-gcm"), blob[:-1] + bytes((blob[-1] ^ 1,)), blob[:-200], b"0\x80",
-        openssl_encrypt(JULIET, b"\xff", "aes-128-cbc")[:-16] + b"\x00" * 16,
+        openssl_encrypt(ROMEO, TEXT, "aes-128-cbc"),
     ]  # fmt: skip
     answers = []
     for each in wrong * 2:
@@ -252,6 +252,20 @@ def test_what_cannot_be_decrypted_for_a_hosted_account_is_493_whatever_is_wrong_
     with pytest.raises(Refusal):
         bridge.from_sip(opaque(blob, "authEnveloped-data"))
     assert bridge.from_sip(opaque(blob, "authEnveloped-data"), NOW + 3600).verdict
+
+
+@pytest.mark.requirement("SMIME-72", "SMIME-75")
+def test_of_what_is_not_authenticated_the_sender_is_never_told_that_it_could_not_be_decrypted(tmp_path: Path) -> None:
+    """He may have seen it on the way, and ask with changed blocks what is in it: 202 whatever comes of it."""
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    blob = openssl_encrypt(JULIET, TEXT, "aes-128-cbc")
+    sealed = opaque(blob[:-16] + b"\x00" * 16, "enveloped-data")
+    message = bridge.from_sip(sealed)
+    assert message.verdict is not None
+    assert (message.verdict.status, message.verdict.encrypted) == (Status.UNDECRYPTABLE, True)
+    stanza = bridge.stanza(message)
+    assert entity_in(stanza.findtext(E2E_TAG) or "").content == sealed.content
+    assert text(stanza) == "This message is encrypted (S/MIME). Only a client that has the key for it can show it."
 
 
 @pytest.mark.requirement("SMIME-71", "MSG-80")

@@ -59,12 +59,16 @@ class Translation:
         raise Refusal("target-unknown", f"{text} lives on the XMPP side")
 
 
-def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known | None = None) -> Translation:
-    """The pure part of a gateway with this configuration. takes: what SIP users are known to take, where that is not what `peers` know."""
+def translation(settings: Settings, tables: Tables, secret: bytes, takes: Known | None = None, *, only_names: bool = False) -> Translation:
+    """The pure part of a gateway with this configuration. Raises ConfigFault for files of `[smime]` that cannot be used.
+
+    takes: what SIP users are known to take, where that is not what `peers` know. only_names: no message goes through it, so the files of
+    `[smime]`, which may be another user's, are not read.
+    """
     directory = Directory(tables.users, tables.domains, settings.sip.domains, settings.xmpp.domains, tables.numbers)
     sent_by = longest_sent_by(((listener.transport, listener.address) for listener in settings.sip.listen), settings.name)
     spellings, peers = Spellings(directory, secret), Peers(secret, time.time)
-    security = _security(settings, directory, takes or peers.takes)
+    security = None if only_names else _security(settings, directory, takes or peers.takes)
     readable = security.readable if security else nothing_readable
     return Translation(
         settings,

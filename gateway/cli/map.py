@@ -32,7 +32,7 @@ def command(address: str, config: Path, as_json: bool, explain: bool) -> None:
       stoxgate map --explain juliet@example.com
     """
     settings, tables = configured(config)
-    directory = translation(settings, tables, b"map").directory
+    directory = translation(settings, tables, b"map", only_names=True).directory
     try:
         typed, home = directory.find(address)
     except Refusal as refusal:

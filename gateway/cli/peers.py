@@ -86,10 +86,10 @@ def list_(address: str, config: Path, as_json: bool) -> None:
     try:
         rows = json.loads(ask(settings, "GET", f"/peers?address={quote(address)}"))
     except NotRunningError:
-        whom = translation(settings, tables, b"peers").peer(address) if address else None
+        whom = translation(settings, tables, b"peers", only_names=True).peer(address) if address else None
         rows = _at_rest(settings, tables, lambda parts: [row._asdict() for row in parts.peers.rows(whom)]) or []
     rows = [{**row, "until": format_rfc3339(int(row["until"]))} for row in rows]
-    domain = translation(settings, tables, b"peers").peer(address).domain if address else ""
+    domain = translation(settings, tables, b"peers", only_names=True).peer(address).domain if address else ""
     rows = _with_configured(settings, rows, domain)
     if as_json:
         put_json(rows)
@@ -191,7 +191,7 @@ def _at_rest(settings: Settings, tables: Tables, work: Callable[[Translation], T
     """Work on what a stopped gateway knows, and keep what changes; None where there is no store yet."""
 
     def over(store: SqliteStore) -> T:
-        parts = translation(settings, tables, store.secret)
+        parts = translation(settings, tables, store.secret, only_names=True)
         changed: list[Recollection] = []
         parts.peers.load(store.remembered(KIND, time.time()))
         parts.peers.keep = changed.append

@@ -105,3 +105,9 @@ def test_what_is_said_of_a_huge_address_is_no_longer_than_a_line_may_be() -> Non
 
 def test_an_address_is_needed() -> None:
     assert misused(run("map")) == "Missing argument 'ADDRESS'."
+
+
+def test_keys_that_it_does_not_need_are_not_read(tmp_path: Path) -> None:
+    config = written(tmp_path)
+    config.write_text(config.read_text() + '\n[smime]\nkeys = "not-there"\nanchors = "not-there.pem"\n')
+    assert printed(run("map", "sip:romeo@sip.example", config=config)) == "romeo@sip.example\n"

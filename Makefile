@@ -6,7 +6,7 @@
 #   make lint           ruff and mypy
 #   make fmt            mend what ruff can mend
 #   make requirements   numbers of docs/requirements.toml that no test names    ARGS="MSG CPIM"
-#   make bench          measure beside Kamailio's xmpp module: load over UDP and TCP, then behaviour and faults
+#   make bench          measure beside Kamailio's xmpp module: load over UDP and TCP, behaviour and faults; what a signature costs
 #   make soak           the long forms of the tests
 #   make mutants        whether the tests notice small changes of the code
 #   make wheel          dist/*.whl
@@ -45,6 +45,7 @@ bench: $(READY) peers
 	$(BENCH) compare kamailio stoxgate --transport udp $(ARGS)
 	$(BENCH) compare kamailio stoxgate --transport tcp $(ARGS)
 	$(BENCH) probe kamailio stoxgate
+	$(VENV) -m tests.bench.verify_cost
 
 soak: $(READY) peers
 	STOXGATE_SOAK=1 $(VENV) -m pytest -q -o faulthandler_timeout=3600 $(ARGS)

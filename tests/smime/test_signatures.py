@@ -148,6 +148,24 @@ def test_rsa_may_name_its_digest_or_not(algorithm: str) -> None:
     assert status(sign(mine, TEXT, forced={"signature_algorithm": {"algorithm": "sha512_rsa"}}), mine) is Status.INVALID
 
 
+@pytest.mark.parametrize(("kind", "algorithm"), [("rsa2048", "sha512_rsa"), ("p256", "sha512_ecdsa")])
+def test_the_attributes_may_be_signed_by_another_digest_than_the_content(kind: str, algorithm: str) -> None:
+    mine = holder(kind)
+    attributes = SignedData.parse(sign(mine, TEXT)).signers[0].attributes
+    assert attributes is not None
+    forced = {"signature_algorithm": {"algorithm": algorithm}, "signature": raw_signature(mine.key, attributes.octets, "sha512", False)[1]}
+    assert status(sign(mine, TEXT, forced=forced), mine) is Status.VALID
+
+
+def test_why_it_does_not_hold() -> None:
+    mine = holder("p256")
+    assert found(sign(mine, TEXT), mine, b"") == Finding(Status.INVALID, "the content is not what was signed")
+    assert found(sign(mine, TEXT, attributes=False), mine, b"") == Finding(Status.INVALID, "the signature does not hold")
+    assert found(sign(mine, TEXT, forced={"signature": b""}), mine) == Finding(Status.INVALID, "the signature does not hold")
+    assert "sha1" in found(sign(mine, TEXT, digest="sha1"), mine).detail
+    assert "1024" in found(sign(holder("rsa1024"), TEXT), holder("rsa1024")).detail
+
+
 # -- signed attributes -------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SMIME-13")
 def test_the_attributes_are_about_this_content() -> None:

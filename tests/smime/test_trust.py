@@ -13,10 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, ObjectIdentifier
+from cryptography.x509.verification import PolicyBuilder
 
 from gateway.core.errors import ConfigFault
 from gateway.core.settings import SmimeSettings
 from gateway.core.verdict import Status
+from gateway.smime import trust
 from gateway.smime.asn1 import CmsFault
 from gateway.smime.certificates import Certificate
 from gateway.smime.cms import SignerId
@@ -251,6 +253,20 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", None)
     assert status(Authority("Middle", issuer=CA).issue(ROMEO_URI, extensions=[access, points]), carried=False) is Status.UNTRUSTED
     assert status(CA.issue(ROMEO_URI, extensions=[access, points])) is Status.VALID
+
+
+def test_a_chain_is_validated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def counted() -> PolicyBuilder:
+        asked.append(None)
+        return PolicyBuilder()
+
+    monkeypatch.setattr(trust, "PolicyBuilder", counted)
+    store, stranger = TrustStore([CA.certificate]), Authority("Root").issue(ROMEO_URI)
+    for _ in range(3):
+        assert [status(each, store) for each in (ROMEO, stranger)] == [Status.VALID, Status.UNTRUSTED]
+    assert len(asked) == 1 + 2
 
 
 @pytest.mark.requirement("SMIME-74")

@@ -89,14 +89,18 @@ def bodies(openssl: Openssl) -> dict[str, Awkward]:
     return {name: make(openssl) for name, make in BODIES.items()}
 
 
-@pytest.fixture(scope="module", params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
-def it(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+@pytest.fixture(scope="module", params=[(Prosody, False), (Ejabberd, False), (Prosody, True)], ids=["prosody", "ejabberd", "checked"])
+def it(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, openssl: Openssl) -> Iterator[Bridge]:
+    peer, checks = request.param
+
     def server(work: Path, *, components: Mapping[str, str], **given: Any) -> Prosody | Ejabberd:
-        made: Prosody | Ejabberd = request.param(work, components={**components, ECHO: SECRET}, **given)
+        made: Prosody | Ejabberd = peer(work, components={**components, ECHO: SECRET}, **given)
         return made
 
     work, route = tmp_path_factory.mktemp("signed"), '[[route]]\ndomain = "*"\nlarge_messages = true\n'
-    with bridge(work, server=server, transport="tcp", tables=route, xmpp_domains=(XMPP_DOMAIN, ECHO)) as whole:
+    sections = {"smime": f'certificates = "{openssl.certificates_file}"\nverdict = true', "limits": 'stale_date = "mark"'}
+    given = {"xmpp_domains": (XMPP_DOMAIN, ECHO), "sections": sections if checks else {}}
+    with bridge(work, server=server, transport="tcp", tables=route, **given) as whole:
         yield whole
 
 
@@ -277,6 +281,18 @@ def test_nothing_beside_it_says_what_is_in_an_encrypted_body(crossed: dict[str, 
     assert HIDDEN not in stanza
     assert HIDDEN[:20] not in stanza
     assert etree.fromstring(stanza).findtext("{*}body")
+
+
+def test_what_was_found_is_told_where_signatures_are_checked(it: Bridge, crossed: dict[str, Crossing], bodies: dict[str, Awkward]) -> None:
+    """Each body comes from somebody of its own, so that all were signed by somebody else."""
+    found = {name: etree.fromstring(crossing.stanza or b"<none/>").find("{*}verdict") for name, crossing in crossed.items()}
+    if "[smime]" not in it.gateway.config.read_text():
+        assert set(found.values()) == {None}
+        return
+    told = {name: verdict.get("status") for name, verdict in found.items() if verdict is not None}
+    assert [*told] == [*bodies]
+    assert {told[name] for name, body in bodies.items() if body.signed is not None} == {"wrong-identity", "malformed", "invalid"}
+    assert "valid" not in told.values()
 
 
 @pytest.mark.requirement("SMIME-51", "SMIME-54", "E2E-03")

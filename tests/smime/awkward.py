@@ -111,6 +111,9 @@ DISPOSITION = b"Content-Disposition: attachment; filename=smime.p7s; handling=re
 IN_BASE64 = SIGNATURE + b"Content-Transfer-Encoding: base64\r\n" + DISPOSITION
 
 
+_CLEAR = 'multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary={}'
+
+
 def in_base64(signature: bytes) -> bytes:
     """The second part of a multipart/signed as most write it."""
     return IN_BASE64 + CRLF + base64(signature)
@@ -122,7 +125,7 @@ def clear(
     *,
     boundary: str = "b7",
     quoted: bool = True,
-    kind: str = 'multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary={}',
+    kind: str = _CLEAR,
     rows: Rows = (),
     preamble: bytes = b"",
     padding: bytes = b"",
@@ -255,7 +258,7 @@ LAYOUTS: dict[str, Make] = {
     "epilogue": clear(by="pss", epilogue=b"\r\n\r\nThat was it. \r\n \r\n"),
     "epilogue-of-octets": clear(epilogue=b"\r\n\0\xff\n\r]]>"),
     "no-epilogue": clear(by="ec", epilogue=b""),
-    "epilogue-is-a-delimiter": clear(epilogue=b"\r\n--b7\r\n\r\nmore\r\n--b7--\r\n", verifies=False),
+    "epilogue-is-a-delimiter": clear(epilogue=b"\r\n--b7\r\n\r\nmore\r\n--b7--\r\n"),
     "padding": clear(padding=b" \t  "),
     "binary-signature": clear(by="ec", second=lambda der: SIGNATURE + b"Content-Transfer-Encoding: binary\r\n\r\n" + der),
     "8bit-signature": clear(by="ec", second=lambda der: SIGNATURE + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + der),
@@ -283,8 +286,9 @@ LAYOUTS: dict[str, Make] = {
     "lost-line-ends": clear(text(b"one\r\ntwo"), damage=lambda content: content.replace(CRLF, b"\n"), verifies=False),
     "signature-with-content": clear(by="ec", options=("-nodetach",)),
     "without-attributes": clear(options=("-noattr",)),
-    "without-certificate": clear(by="ec", options=("-nocerts",), verifies=False),
-    "sha-512": clear(options=("-md", "sha512")),
+    "without-certificate": clear(by="ec", options=("-nocerts",)),
+    "sha-512": clear(options=("-md", "sha512"), kind=_CLEAR.replace("256", "512")),
+    "sha-512-called-256": clear(options=("-md", "sha512")),
     "garbage-signature": clear(second=lambda _der: SIGNATURE + b"\r\nno signature\0", verifies=False),
     "one-part": parts(CONTENTS["plain"]),
     "three-parts": parts(CONTENTS["plain"], CONTENTS["bare-lf"], IN_BASE64 + b"\r\nAAAA"),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from email import message_from_bytes
 from email.message import Message
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from quopri import decodestring
 
@@ -22,13 +23,18 @@ _SIGNERS = {"rsa": ("rsa",), "pss": ("rsa", "-keyopt", "rsa_padding_mode:pss"), 
 
 
 class Openssl:
-    """Keys and self-signed certificates of its own, in files in `work`: of one person, an RSA one and a P-256 one."""
+    """Keys and self-signed certificates of its own, in files in `work`: of one person, an RSA one and a P-256 one.
+
+    certificates_file: both certificates, PEM.
+    """
 
     def __init__(self, work: Path) -> None:
         self._work = work
         work.mkdir(parents=True, exist_ok=True)
         for name, options in _KEYS.items():
             _run("req", "-x509", *options, "-nodes", "-keyout", self._key(name), "-out", self._certificate(name), *_SUBJECT)
+        self.certificates_file = work / "people.pem"
+        self.certificates_file.write_bytes(b"".join([Path(self._certificate(name)).read_bytes() for name in _KEYS]))
         self._judged = lru_cache(maxsize=None)(self._judge)
 
     def sign(self, octets: bytes, by: str, *options: str) -> bytes:
@@ -52,10 +58,10 @@ class Openssl:
         return self._judged(found.cms, found.covered) if found else None
 
     def _judge(self, cms: bytes, covered: bytes | None) -> bytes | None:
-        options: tuple[str, ...] = ()
+        options = ["-certfile", str(self.certificates_file)]
         if covered is not None:
             (self._work / "covered").write_bytes(covered)
-            options = ("-content", str(self._work / "covered"))
+            options += ["-content", str(self._work / "covered")]
         said = subprocess.run(
             ["openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", *options], input=cms, capture_output=True, check=False
         )
@@ -68,7 +74,8 @@ class Openssl:
         return str(self._work / f"{name}.pem")
 
 
-_SUBJECT = ("-subj", "/CN=romeo", "-days", "2", "-addext", "subjectAltName=URI:sip:s0@stoxgate.test")
+AUTHOR = "sip:s0@stoxgate.test"
+_SUBJECT = ("-subj", "/CN=romeo", "-days", "2", "-addext", f"subjectAltName=URI:{AUTHOR}")
 
 
 def _run(*arguments: str, given: bytes = b"") -> bytes:
@@ -116,10 +123,11 @@ class _Signed:
         if kind != "multipart/signed":
             return None
         delimiter = b"\r\n--" + str(read.get_param("boundary")).encode()
-        parts = (b"\r\n" + body).split(delimiter)[1:]
-        if len(parts) != 3 or not parts[2].startswith(b"--"):
+        found = (b"\r\n" + body).split(delimiter)[1:]
+        parts = list(takewhile(lambda part: not part.startswith(b"--"), found))
+        if len(parts) != 2 or len(found) == 2:
             return None
-        covered, signature = (part.partition(b"\r\n")[2] for part in parts[:2])
+        covered, signature = (part.partition(b"\r\n")[2] for part in parts)
         inner_head, _, content = signature.partition(b"\r\n\r\n")
         return _Signed(decoded(message_from_bytes(inner_head + b"\r\n\r\n"), content), covered)
 

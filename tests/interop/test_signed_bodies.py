@@ -348,3 +348,17 @@ def test_a_body_is_refused_only_where_there_is_no_room_for_it(it: Bridge) -> Non
         return Awkward((("Content-Type", "multipart/signed; boundary=b7"),), b"--b7\r\n\r\n" + bytes(octets))
 
     asyncio.run(talk())
+
+
+def test_no_server_keeps_a_cr(it: Bridge) -> None:
+    """Why no CR is in what the gateway writes (E2E-13): as a reference it gets as far as the server, which writes it plainly."""
+
+    async def talk() -> bytes:
+        async with it.user("u0") as juliet, it.user("u1") as mira:
+            text = b"a&#13;&#10;b&#xD;c\r\nd<![CDATA[\r&#13;<]]>\xc2\x85\xe2\x80\xa8\xef\xbb\xbf\x7f"
+            juliet.send(b"<message to='u1@xmpp.test'><body>" + text + b"</body></message>")
+            return await mira.message()
+
+    stanza = asyncio.run(talk())
+    assert b"<body>a\r\nb\rc\nd\n&amp;#13;&lt;\xc2\x85\xe2\x80\xa8\xef\xbb\xbf\x7f</body>" in stanza
+    assert etree.fromstring(stanza).findtext("{*}body") == "a\nb\nc\nd\n&#13;<\x85\u2028\ufeff\x7f"

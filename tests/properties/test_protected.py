@@ -22,10 +22,12 @@ from gateway.sip.reading import read_message
 from gateway.xmpp.reading import read_parties
 from tests.smime.openssl import entity, fields_of
 
-from .world import HERE, NOW, THERE, cases, mixed, read_stanza
+from .world import HERE, NOW, SIP_DOMAINS, THERE, XMPP_DOMAINS, Gateway, cases, mixed, read_stanza
 
 READER = etree.XMLParser(resolve_entities=False, no_network=True, recover=False)
 E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
+CARRYING = {each: Gateway(SIP_DOMAINS, XMPP_DOMAINS, smime_carriage=each) for each in [("E",), ("A",), ("B", "A"), ()]}
+"""Gateways whose one route wants these options."""
 _LONE_END = re.compile(b"\r(?!\n)|(?<!\r)\n")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -133,8 +135,8 @@ def from_sip(octets: bytes) -> Envelope:
     return Envelope.from_cpim(envelope.to_cpim())
 
 
-def to_xmpp(envelope: Envelope) -> bytes:
-    wire = HERE.xmpp.write(envelope).wire
+def to_xmpp(envelope: Envelope, here: Gateway = HERE) -> bytes:
+    wire = here.xmpp.write(envelope).wire
     assert isinstance(wire, bytes)
     return wire
 
@@ -193,6 +195,14 @@ def test_to_xmpp_and_back_to_sip(body: Body) -> None:
     plainly, *otherwise = [from_xmpp(read_stanza(each)) for each in as_others_write_it(stanza)]
     assert otherwise == [plainly] * 2
     same(to_sip(plainly), body)
+
+
+@pytest.mark.requirement("E2E-03", "SMIME-54")
+@cases(0.1)
+@given(clear_signed(SOUND) | clear_signed() | cms(), st.sampled_from([*CARRYING]))
+def test_whatever_carriage_a_route_names_the_octets_stay(body: Body, carriage: tuple[str, ...]) -> None:
+    stanza = to_xmpp(from_sip(request(body)), CARRYING[carriage])
+    same(to_sip(from_xmpp(read_stanza(stanza))), body)
 
 
 @pytest.mark.requirement("E2E-06", "E2E-09", "E2E-12")

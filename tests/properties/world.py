@@ -62,7 +62,12 @@ class Gateway:
     """
 
     def __init__(
-        self, sip: Iterable[str], xmpp: Iterable[str], tables: Tables | None = None, takes: Takes = UNKNOWN, **route: str | bool
+        self,
+        sip: Iterable[str],
+        xmpp: Iterable[str],
+        tables: Tables | None = None,
+        takes: Takes = UNKNOWN,
+        **route: str | bool | tuple[str, ...],
     ) -> None:
         self.route = RouteRule("*", next_hop="sip:192.0.2.1;transport=tcp", large_messages=True, **route)  # type: ignore[arg-type]
         self.settings = Settings(

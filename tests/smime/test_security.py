@@ -112,7 +112,7 @@ def text(stanza: Element) -> str:
 
 
 # -- judged ---------------------------------------------------------------------------------------------------------------
-@pytest.mark.requirement("SMIME-36", "SMIME-75")
+@pytest.mark.requirement("SMIME-36", "SMIME-75", "MSG-8C")
 def test_what_its_author_has_signed_is_shown_unmarked_and_crosses_as_it_is(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path, verdict=True)
     covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
@@ -173,6 +173,27 @@ def test_a_signed_copy_of_another_request_makes_it_invalid(tmp_path: Path) -> No
     assert other.verdict is not None
     assert (same.verdict.status, other.verdict.status) == (Status.VALID, Status.INVALID)
     assert "Call-ID" in other.verdict.detail
+
+
+@pytest.mark.requirement("FRAG-34")
+def test_the_headers_of_a_signed_fragment_are_covered_too(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, stale_date="mark")
+    covered = b"Content-Type: message/sipfrag\r\nContent-Disposition: notification\r\n\r\nSIP/2.0 404 Not Found\r\n"
+    signature = sign(ROMEO, covered)
+    for octets, status in ((covered, Status.VALID), (covered.replace(b"notification", b"render"), Status.INVALID)):
+        verdict = bridge.from_sip(clear_signed(octets, signature)).verdict
+        assert verdict is not None
+        assert verdict.status is status
+
+
+@pytest.mark.requirement("DRF-13")
+def test_a_signed_message_counts_whatever_its_cseq_says(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    for number, cseq in enumerate(("7 MESSAGE", "3 MESSAGE")):
+        covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example", date=f"2026-01-02T03:04:0{5 + number}Z")
+        message = bridge.from_sip(clear_signed(covered, sign(ROMEO, covered)), NOW + number, f"t{number}", call_id="c1", cseq=cseq)
+        assert message.verdict is not None
+        assert message.verdict.is_good
 
 
 @pytest.mark.requirement("FRAG-63", "FRAG-66")
@@ -357,7 +378,7 @@ def test_a_route_may_have_the_text_beside_a_signed_message_which_says_so(tmp_pat
     assert payload.raw in octets
 
 
-@pytest.mark.requirement("SMIME-06", "SMIME-20")
+@pytest.mark.requirement("SMIME-06", "SMIME-20", "MSG-8A")
 @pytest.mark.parametrize(("spelling", "said"), [("rfc8551", "authEnveloped-data"), ("rfc8591", "auth-enveloped-data")])
 def test_for_whom_there_is_a_certificate_it_is_encrypted_too_and_nothing_of_it_is_said_outside(
     tmp_path: Path, spelling: str, said: str

@@ -82,6 +82,7 @@ class Gateway:
             tables.refusal,
             parts.peers,
             parts.peer,
+            *((parts.security.arrived,) if parts.security else ()),
         )
 
     @property

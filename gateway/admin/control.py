@@ -71,7 +71,8 @@ class Peers(Protocol):
 class ControlSocket:
     """The service. `open` replaces a socket that a killed process left.
 
-    home_of: the home address behind what somebody typed; peer_of: who on the SIP side. row_of: the texts of a refusal.
+    home_of: the home address behind what somebody typed; peer_of: who on the SIP side. row_of: the texts of a refusal. protect: signs what
+    a hosted account sends. Raises Refusal.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class ControlSocket:
         row_of: Callable[[str], RefusalRow],
         peers: Peers,
         peer_of: Callable[[str], SipAddress],
+        protect: Callable[[Envelope], Envelope] = lambda envelope: envelope,
     ) -> None:
+        self._protect = protect
         self._peers, self._peer_of = peers, peer_of
         self._path, self._relay, self._report, self._home_of, self._row_of = path, queue, health, home_of, row_of
         self._runner: web.AppRunner | None = None
@@ -154,7 +157,7 @@ class ControlSocket:
         if not all(isinstance(value, str) for value in (sender, recipient, text)):
             return _no(400, "from, to and text must be strings")
         try:
-            envelope = _envelope(self._found(sender), self._found(recipient), text)
+            envelope = self._protect(_envelope(self._found(sender), self._found(recipient), text))
         except (Refusal, SyntaxFault) as fault:
             return self._refused(fault)
         decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()

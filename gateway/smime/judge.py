@@ -23,11 +23,11 @@ from gateway.core.verdict import NOT_CHECKED, Status, Verdict
 
 from .asn1 import CmsFault
 from .certificates import Certificate
-from .cms import Kind, SignedData, SignerInfo, kind_of
+from .cms import MOST_SIGNERS, Kind, SignedData, SignerInfo, kind_of
 from .container import clear_signed, cms_octets, with_crlf
 from .identity import Claim, speaks_for
 from .signatures import Finding, check, names_other_digest
-from .trust import TrustStore
+from .trust import TrustStore, Work
 
 MOST_LAYERS = 5
 _MOST_DETAIL = 300
@@ -125,24 +125,27 @@ class Judge:
         >>> Judge(TrustStore()).judge(text, Claim(Jid("mira", "xmpp.example"), "", lambda text: None), 0.0).verdict.status
         <Status.NOT_CHECKED: 'not-checked'>
         """
+        return self._judge(entity, claim, now, Work())
+
+    def _judge(self, entity: Entity, claim: Claim, now: float, work: Work) -> Judged:
         walk = _Walk(entity)
         try:
-            self._go_in(walk)
+            self._go_in(walk, work)
         except (CmsFault, SyntaxFault, Refusal) as fault:
             if walk.outermost is None:
                 return Judged(_verdict(Finding(Status.MALFORMED, str(fault))))
             # What was signed is no message that can be read: the signature is what it is.
-            return self._judged(walk, claim, now, None, walk.entity)
+            return self._judged(walk, claim, now, work, None, walk.entity)
         if walk.outermost is not None:
-            return self._judged(walk, claim, now, *((None, walk.entity) if walk.kind else (walk.entity, None)))
+            return self._judged(walk, claim, now, work, *((None, walk.entity) if walk.kind else (walk.entity, None)))
         if walk.kind is not None:
             return Judged(replace(NOT_CHECKED, encrypted=walk.kind.is_encrypted), inside=walk.entity)
         parts = protected_parts(walk.entity) if walk.entity.content_type.type == "multipart" else ()
-        return self._of_parts(walk.entity, parts, claim, now) if parts else Judged(NOT_CHECKED, walk.entity)
+        return self._of_parts(walk.entity, parts, claim, now, work) if parts else Judged(NOT_CHECKED, walk.entity)
 
-    def _of_parts(self, entity: Entity, parts: Sequence[Entity], claim: Claim, now: float) -> Judged:
+    def _of_parts(self, entity: Entity, parts: Sequence[Entity], claim: Claim, now: float, work: Work) -> Judged:
         """Of a multipart with protected parts in it: what covers one of them does not cover the rest."""
-        judged = [self.judge(part, claim, now) for part in parts[:_MOST_PARTS]]
+        judged = [self._judge(part, claim, now, work) for part in parts[:_MOST_PARTS]]
         partial = Finding(Status.PARTIAL, "only parts of the message are signed")
         found = first_of([partial, *(Finding(each.verdict.status, each.verdict.detail) for each in judged)])
         if all(each.verdict.status is Status.NOT_CHECKED for each in judged):
@@ -152,7 +155,7 @@ class Judge:
         return replace(best, verdict=verdict, readable=entity, inside=None)
 
     # -- the way in ----------------------------------------------------------------------------------------------------
-    def _go_in(self, walk: _Walk) -> None:
+    def _go_in(self, walk: _Walk, work: Work) -> None:
         """Open layer after layer, as far as there are any. Raises CmsFault, SyntaxFault or Refusal where one cannot be opened."""
         for _ in range(MOST_DEPTH - 1):
             entity = walk.entity
@@ -169,6 +172,9 @@ class Judge:
                 if walk.layers > MOST_LAYERS:
                     raise CmsFault(f"More than {MOST_LAYERS} layers of CMS", section="SMIME-09")
                 if walk.outermost is None:
+                    work.signers -= len(layer.signed.signers)
+                    if work.signers < 0:
+                        raise CmsFault(f"More than {MOST_SIGNERS} signers", section="SMIME-09")
                     self._check(layer)
                     walk.outermost = layer
                 walk.entity = Entity.parse(layer.covered)
@@ -199,7 +205,7 @@ class Judge:
         return certificate, check(signer, covered, layer.signed.content_type, certificate.key)
 
     # -- what it comes to ----------------------------------------------------------------------------------------------
-    def _judged(self, walk: _Walk, claim: Claim, now: float, readable: Entity | None, inside: Entity | None) -> Judged:
+    def _judged(self, walk: _Walk, claim: Claim, now: float, work: Work, readable: Entity | None, inside: Entity | None) -> Judged:
         layer = walk.outermost
         assert layer is not None
         attributes = [signer.attributes for signer in layer.signed.signers]
@@ -213,14 +219,14 @@ class Judge:
             encrypted=walk.kind is not None and walk.kind.is_encrypted,
         )
         if not self._store.is_empty:
-            found = self._combined(layer, walk.stated, claim, now)
+            found = self._combined(layer, walk.stated, claim, now, work)
             verdict = replace(verdict, status=found.status, detail=_shown(found.detail))
         return Judged(verdict, readable, inside, layer.covered, holders[0].signer if holders else b"", walk.dated)
 
-    def _combined(self, layer: _Layer, stated: Sequence[str], claim: Claim, now: float) -> Finding:
+    def _combined(self, layer: _Layer, stated: Sequence[str], claim: Claim, now: float, work: Work) -> Finding:
         """One finding for all signers: some good and some not is PARTIAL (SMIME-21)."""
         each = [
-            self._one_finding(layer, signer, *checked, stated, claim, now)
+            self._one_finding(layer, signer, *checked, stated, claim, now, work)
             for signer, checked in zip(layer.signed.signers, layer.checked, strict=True)
         ]
         worst = first_of(each)
@@ -237,13 +243,14 @@ class Judge:
         stated: Sequence[str],
         claim: Claim,
         now: float,
+        work: Work,
     ) -> Finding:
         if certificate is None or checked.status is Status.INVALID:
             return checked
         signed_at = signer.attributes.signed_at if signer.attributes else None
         found = [
             checked,
-            self._store.judge(certificate, layer.carried, now, signed_at),
+            self._store.judge(certificate, layer.carried, now, signed_at, work),
             self._continuity(certificate, claim),
             speaks_for(certificate.names, claim, stated, rfc822=self._rfc822),
         ]

@@ -42,7 +42,11 @@ from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of
 from .trust import TrustStore
 from .tunnel import tunnel_fault
 
-_MOST_UNANSWERED = 4096
+_MOST_UNANSWERED, _MOST_FAILURES_OF_A_PEER = 4096, 100
+UNDECRYPTABLE_NOTICE = "This message was encrypted, and cannot be decrypted."
+UNREADABLE_NOTICE = "This message has content that cannot be shown."
+Senders = tuple[str, str]
+"""Who is counted when something cannot be decrypted: the author, and the peer that it came by."""
 
 log = structlog.get_logger("smime")
 
@@ -63,6 +67,8 @@ class Smime:
         self._judge = Judge(store, rfc822=smime.rfc822)
         self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
         self._freshness, self._failures = Freshness(started_at), Failures()
+        # One peer may name many authors, and speak for many.
+        self._failures_of_peers = Failures(_MOST_FAILURES_OF_A_PEER)
         self._identity_bodies = IdentityBodies(self._identity)
         self._required, self._refuses_repeats = frozenset(smime.require), settings.limits.stale_date == "refuse"
         # What to take back of messages that nobody has answered for yet, by trace id.
@@ -81,8 +87,9 @@ class Smime:
         """See the port. Raises Refusal."""
         if envelope.verdict is not None:
             envelope = self._checked(envelope, outer)
+        envelope = self._hosting.protected(envelope)
         self._require(envelope)
-        return self._fitted(self._hosting.protected(envelope))
+        return self._fitted(envelope)
 
     def refused(self, envelope: Envelope) -> None:
         """It was not kept: whoever sends it again repeats nothing."""
@@ -102,14 +109,15 @@ class Smime:
         entity, now = envelope.message.entity, envelope.received_at
         account = self._accounts.account_of(envelope.recipient)
         claim = self._claim(envelope, outer)
+        senders = (str(normal(claim.author)), f"peer {envelope.peer}")
         judged = self._judge.judge(entity, claim, now)
         if account is not None and (sealed := _sealed(entity, judged)) is not None:
-            judged = self._opened(judged, sealed, account, claim, now)
+            judged = self._opened(judged, sealed, account, claim, senders, now)
         verdict = judged.verdict
         if outer is not None:
             if judged.covered and (fault := tunnel_fault(entity_of(judged.covered), outer)):
                 verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
-            decrypt = partial(self._decrypted, account, str(normal(claim.author)), now)
+            decrypt = partial(self._decrypted, account, senders, now)
             asserted = self._identity_bodies.judge(entity, outer, now, decrypt)
             self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
             verdict = with_identity(verdict, asserted, entity)
@@ -125,14 +133,14 @@ class Smime:
         uri = sip_uri(author) if outer is not None and isinstance(author, SipAddress) else ""
         return Claim(author, uri, self._home_of)
 
-    def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, now: float) -> Judged:
+    def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, senders: Senders, now: float) -> Judged:
         """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
-        content = self._decrypted(account, str(normal(claim.author)), now, sealed)
+        content = self._decrypted(account, senders, now, sealed)
         if content is None:
             if tells_by_failing(_octets(sealed), account):
                 # Its recipient is told, its sender is not: he may be asking what is in a message that he has only seen.
-                verdict = replace(judged.verdict, status=Status.UNDECRYPTABLE, detail="it cannot be decrypted", encrypted=True)
-                return replace(judged, verdict=verdict, readable=None)
+                verdict = Verdict(Status.UNDECRYPTABLE, detail="it cannot be decrypted", encrypted=True)
+                return Judged(verdict, text_entity(UNDECRYPTABLE_NOTICE))
             raise Refusal("undecipherable")
         inner = self._judge.judge(content, claim, now)
         if judged.covered:
@@ -143,14 +151,16 @@ class Smime:
             verdict = replace(verdict, status=Status.CONFIDENTIAL_UNAUTHENTICATED, detail="encrypted, and signed by nobody")
         return replace(inner, verdict=verdict)
 
-    def _decrypted(self, account: Account | None, sender: str, now: float, sealed: Entity) -> Entity | None:
+    def _decrypted(self, account: Account | None, senders: Senders, now: float, sealed: Entity) -> Entity | None:
         """What is encrypted for this account; None for whatever may be wrong with it, and for who has sent too much of that (SMIME-72)."""
-        if account is None or self._failures.bars(sender, now):
+        author, peer = senders
+        if account is None or self._failures.bars(author, now) or self._failures_of_peers.bars(peer, now):
             return None
         try:
             return Entity.parse(decrypted(cms_octets(sealed), account))
         except (Undecipherable, CmsFault, SyntaxFault, Refusal):
-            self._failures.note(sender, now)
+            self._failures.note(author, now)
+            self._failures_of_peers.note(peer, now)
             return None
 
     def _dated(self, envelope: Envelope, judged: Judged, outer: Outer | None) -> Verdict:
@@ -166,7 +176,7 @@ class Smime:
             whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
             sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
             dated = self._freshness.judge(sighting, envelope.received_at)
-            if dated.is_repeat and outer is not None and self._refuses_repeats:
+            if dated.is_repeat and outer is not None and self._refuses_repeats and not verdict.encrypted:
                 self.refused(envelope)
                 raise Refusal("stale-date")
             self._when_refused(envelope, partial(self._freshness.undo, sighting, dated))
@@ -199,10 +209,8 @@ class Smime:
 
     # -- what becomes of it --------------------------------------------------------------------------------------------
     def _require(self, envelope: Envelope) -> None:
-        """Refuses what is not signed as it has to be. What a hosted account writes is signed here."""
-        if envelope.sender.domain not in self._required or self._accounts.account_of(envelope.sender) is not None:
-            return
-        if envelope.verdict is None or not envelope.verdict.is_good:
+        """Refuses what is not signed as it has to be, by its author or for him here."""
+        if envelope.sender.domain in self._required and (envelope.verdict is None or not envelope.verdict.is_good):
             self.refused(envelope)
             raise Refusal("signature-required")
 
@@ -214,8 +222,9 @@ class Smime:
             return _around(envelope, readable) if readable is not None else envelope
         try:
             text = content_of(readable).body
-        except SyntaxFault as fault:
-            raise Refusal("bad-body", fault.what) from None
+        except (Refusal, SyntaxFault):
+            # It is not refused: what is not authenticated must have one answer, whatever it is decrypted to (SMIME-72).
+            text = UNREADABLE_NOTICE
         return _around(envelope, text_entity(f"[signature: {verdict.date or verdict.status.value}] {text}"))
 
     def _fitted(self, envelope: Envelope) -> Envelope:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from gateway.core.verdict import Status
 
 from .asn1 import CmsFault
 from .certificates import UNREADABLE, USES, Certificate
-from .cms import SignerId
+from .cms import MOST_SIGNERS, SignerId
 from .signatures import Finding
 
 Read = TypeVar("Read")
@@ -35,7 +36,7 @@ _UNDERSTOOD = frozenset((
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
 ))  # fmt: skip
 """What may be critical in a certificate of a chain (RFC 5280 section 4.2)."""
-_MOST_INSTANTS = 4
+_MOST_INSTANTS, _MOST_BETWEEN = 4, 4
 _MOST_REMEMBERED_PATHS = 1024
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 
@@ -49,6 +50,22 @@ class _Path(NamedTuple):
 
 
 _NO_PATH = _Path(1, 0, "")
+
+
+@dataclass(slots=True)
+class Work:
+    """What may still be done for one message: a stranger decides how much there is to do (SMIME-09, SMIME-74).
+
+    signers: whose signatures are checked, over all of its parts. chains: attempts to find a way to an anchor.
+    """
+
+    signers: int = MOST_SIGNERS
+    chains: int = 6
+
+    def may_try_a_chain(self) -> bool:
+        """Whether one more attempt may be made, which is then counted."""
+        self.chains -= 1
+        return self.chains >= 0
 
 
 class TrustStore:
@@ -66,6 +83,7 @@ class TrustStore:
         self._crls = tuple(crls)
         self._pinned = frozenset(each.fingerprint for each in people if each.is_self_signed)
         self._paths: dict[tuple[bytes, ...], _Path] = {}
+        self._strangers: dict[tuple[bytes, ...], _Path] = {}
 
     @staticmethod
     def load(settings: SmimeSettings, file: str) -> TrustStore:
@@ -102,12 +120,17 @@ class TrustStore:
         """The certificate that a signature names, of those that came with it or those that are known (SMIME-27)."""
         return next((each for each in (*carried, *self.people) if each.matches(sid)), None)
 
-    def judge(self, certificate: Certificate, carried: Sequence[Certificate], now: float, signed_at: float | None) -> Finding:
-        """VALID, UNTRUSTED, REVOKED or EXPIRED: for signing, now and when it was signed, as far as that is stated."""
+    def judge(
+        self, certificate: Certificate, carried: Sequence[Certificate], now: float, signed_at: float | None, work: Work | None = None
+    ) -> Finding:
+        """VALID, UNTRUSTED, REVOKED or EXPIRED: for signing, now and when it was signed, as far as that is stated.
+
+        work: what may still be done for this message; UNTRUSTED where that is used up.
+        """
         if certificate.not_for_signing:
             return Finding(Status.UNTRUSTED, f"the certificate is not for signing: {certificate.not_for_signing}")
         is_pinned = self.is_pinned(certificate)
-        path = _Path(certificate.since, certificate.until, "") if is_pinned else self._path(certificate, carried, now)
+        path = _Path(certificate.since, certificate.until, "") if is_pinned else self._path(certificate, carried, now, work or Work())
         if path is _NO_PATH:
             return Finding(Status.UNTRUSTED, "no authority that is trusted here has issued the certificate")
         if path.revoked:
@@ -116,25 +139,32 @@ class TrustStore:
             return Finding(Status.EXPIRED, "the certificate, or one above it, was not good at that time")
         return Finding(Status.VALID)
 
-    def _path(self, leaf: Certificate, carried: Sequence[Certificate], now: float) -> _Path:
-        between = {each.fingerprint: each for each in carried if each.is_authority and each is not leaf}
-        key = (leaf.fingerprint, *sorted(between))
-        known = self._paths.get(key)
+    def _path(self, leaf: Certificate, carried: Sequence[Certificate], now: float, work: Work) -> _Path:
+        between = _issuers(leaf, carried)
+        key = (leaf.fingerprint, *sorted(each.fingerprint for each in between))
+        known = self._paths.get(key) or self._strangers.get(key)
         if known is not None and (known is _NO_PATH or known.since <= now <= known.until):
             return known
-        path = self._found_path(leaf, list(between.values()), now)
-        learn(self._paths, key, path, _MOST_REMEMBERED_PATHS)
+        path = self._found_path(leaf, between, now, work)
+        # Strangers can have a new certificate for each message, and must not drive out those that are known.
+        learn(self._strangers if path is _NO_PATH else self._paths, key, path, _MOST_REMEMBERED_PATHS)
         return path
 
-    def _found_path(self, leaf: Certificate, between: Sequence[Certificate], now: float) -> _Path:
-        """A chain that is good now; else one that was or will be good at some other time."""
+    def _found_path(self, leaf: Certificate, between: Sequence[Certificate], now: float, work: Work) -> _Path:
+        """A chain that is good now; else one that was or will be good at some other time, where time may be the reason."""
         if self._store is None:
             return _NO_PATH
+        above = [*self._anchors, *(each.loaded for each in between)]
+        is_timely = all(
+            each.not_valid_before_utc.timestamp() <= now <= each.not_valid_after_utc.timestamp() for each in (leaf.loaded, *above)
+        )
         others = [each.since for each in between] + [each.not_valid_before_utc.timestamp() for each in self._anchors]
         # Where all of a chain is good at once, that begins when one of it begins.
         later = sorted({at for at in others if leaf.since < at <= leaf.until})
-        instants = [at for at in (now, leaf.since, *later) if leaf.since <= at <= leaf.until]
+        instants = [at for at in ((now,) if is_timely else (now, leaf.since, *later)) if leaf.since <= at <= leaf.until]
         for instant in instants[:_MOST_INSTANTS]:
+            if not work.may_try_a_chain():
+                return _NO_PATH
             builder = PolicyBuilder().store(self._store).time(datetime.fromtimestamp(instant, UTC))
             policies = builder.extension_policies(ca_policy=_ABOVE, ee_policy=ExtensionPolicy.permit_all())
             try:
@@ -162,6 +192,20 @@ class TrustStore:
                     if each.is_signature_valid(key):  # type: ignore[arg-type]  # TypeError for a key that signs nothing
                         return True
         return False
+
+
+def _issuers(leaf: Certificate, carried: Sequence[Certificate]) -> list[Certificate]:
+    """Of the authorities that came along those that may stand above the leaf, each key once: no tangle makes for many ways up."""
+    found: dict[tuple[bytes, bytes], Certificate] = {}
+    wanted = [leaf.issuer]
+    authorities = [each for each in carried if each.is_authority and each is not leaf]
+    for name in wanted:
+        for each in authorities:
+            subject = each.loaded.subject.public_bytes()
+            if subject == name and (subject, each.signer) not in found and len(found) < _MOST_BETWEEN:
+                found[subject, each.signer] = each
+                wanted.append(each.issuer)
+    return list(found.values())
 
 
 def _must_be_authority(_policy: Policy, _certificate: x509.Certificate, basic: x509.BasicConstraints) -> None:

@@ -226,6 +226,11 @@ def test_a_domain_of_which_only_what_is_signed_is_taken(tmp_path: Path) -> None:
             bridge.from_sip(entity)
         assert bridge.uas.refused(refused.value).status == 406
     assert bridge.from_sip(clear_signed(covered, good)).verdict
+    # What a hosted author has signed himself has to hold, too.
+    hosting = Bridge(tmp_path, require=("sip.example",), hosted={"romeo@sip.example": ROMEO})
+    with pytest.raises(Refusal, match="signature-required"):
+        hosting.from_sip(clear_signed(covered, bad))
+    assert hosting.from_sip(Entity.compose([("Content-Type", "text/plain")], b"hi")).verdict
     # Juliet is of another domain.
     assert bridge.from_xmpp("<body>hi</body>").verdict is None
 
@@ -284,9 +289,20 @@ def test_of_what_is_not_authenticated_the_sender_is_never_told_that_it_could_not
     message = bridge.from_sip(sealed)
     assert message.verdict is not None
     assert (message.verdict.status, message.verdict.encrypted) == (Status.UNDECRYPTABLE, True)
-    stanza = bridge.stanza(message)
-    assert entity_in(stanza.findtext(E2E_TAG) or "").content == sealed.content
-    assert text(stanza) == "This message is encrypted (S/MIME). Only a client that has the key for it can show it."
+    assert text(bridge.stanza(message)) == "[signature: undecryptable] This message was encrypted, and cannot be decrypted."
+    # What it is decrypted to makes no difference either.
+    for content in (
+        b"Content-Type: image/png\r\n\r\nx",
+        b"Content-Type: text/plain; charset=none\r\n\r\nx",
+        b"Content-Type: multipart/mixed\r\n\r\n",
+    ):
+        odd = bridge.from_sip(opaque(openssl_encrypt(JULIET, content, "aes-128-cbc"), "enveloped-data"))
+        assert text(bridge.stanza(odd)) == "[signature: confidential-unauthenticated] This message has content that cannot be shown."
+    # Nor that something signed is in it that has been here before.
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    copied = openssl_encrypt(JULIET, clear_signed(covered, sign(ROMEO, covered)).raw, "aes-128-cbc")
+    for number in ("1", "2"):
+        bridge.from_sip(opaque(copied, "enveloped-data"), NOW, f"t{number}", call_id=number)
 
 
 @pytest.mark.requirement("SMIME-71", "MSG-80")

@@ -33,12 +33,14 @@ class Claim:
     """Who is said to have written a message.
 
     author: as home address. author_uri: as asserted, From of the request or of the stanza; empty for nothing beside `author`. home_of: the
-    home address that a sip:, sips:, im: or xmpp: URI, or a JID, names; None for nobody.
+    home address that a sip:, sips:, im: or xmpp: URI, or a JID, names; None for nobody. recipient: who gets it; None where that is not
+    known.
     """
 
     author: Address
     author_uri: str
     home_of: Callable[[str], Address | None]
+    recipient: Address | None = None
 
     def home(self, text: str) -> Address | None:
         """Whom a URI names, in the form in which home addresses are compared."""
@@ -46,6 +48,16 @@ class Claim:
             found = self.home_of(text)
             return None if found is None else normal(found)
         return None
+
+
+def is_for(claim: Claim, named: Sequence[str]) -> Finding:
+    """VALID, or REPLAY_RISK for what was signed for other people than who gets it: somebody has sent it on.
+
+    named: every To in the object itself, as URI; none says nothing.
+    """
+    if claim.recipient is None or not named or normal(claim.recipient) in {claim.home(each) for each in named}:
+        return Finding(Status.VALID)
+    return Finding(Status.REPLAY_RISK, f"it was signed for {named[0]}")
 
 
 def normal(address: Address) -> Address:

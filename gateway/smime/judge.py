@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gateway.core.address import Address
-from gateway.core.cpim import CPIM_TYPE, CpimMessage
+from gateway.core.cpim import CPIM_TYPE, CpimAddress, CpimMessage
 from gateway.core.dates import parse_rfc3339
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.mime import Entity
+from gateway.core.mime import Entity, mime_parts
 from gateway.core.protection import CLEAR_SIGNED, CMS_TYPES, MOST_DEPTH, protected_parts, protection_of
 from gateway.core.text import one_line
 from gateway.core.verdict import NOT_CHECKED, Status, Verdict
@@ -25,7 +25,7 @@ from .asn1 import CmsFault
 from .certificates import Certificate
 from .cms import MOST_SIGNERS, Kind, SignedData, SignerInfo, kind_of
 from .container import clear_signed, cms_octets, with_crlf
-from .identity import Claim, speaks_for
+from .identity import Claim, is_for, speaks_for
 from .signatures import Finding, check, names_other_digest
 from .trust import TrustStore, Work
 
@@ -43,7 +43,7 @@ PRECEDENCE: dict[Status, str] = {
     Status.EXPIRED: "the certificate is not good now, or was not when it signed",
     Status.WRONG_IDENTITY: "it is somebody else's",
     Status.PARTIAL: "it does not cover everything, or not all signers have signed well",
-    Status.REPLAY_RISK: "it was seen before (`freshness`)",
+    Status.REPLAY_RISK: "it was seen before (`freshness`), or is for somebody else",
     Status.CONFIDENTIAL_UNAUTHENTICATED: "it was encrypted and nobody has signed it (`decryption`)",
     Status.DOMAIN_SIGNED: "the author's domain has signed, not the author",
     Status.WEAK: "SHA-1, or an RSA key of less than 2048 bits",
@@ -97,10 +97,14 @@ class _Layer:
 
 @dataclass(slots=True)
 class _Walk:
-    """What was met on the way in. stated: every From of a message/cpim, the innermost first. entity: where the way has ended."""
+    """What was met on the way in. entity: where the way has ended.
+
+    stated: every From of a message/cpim, the innermost first. named: every To of one that is signed.
+    """
 
     entity: Entity
     stated: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
     dated: float | None = None
     outermost: _Layer | None = None
     kind: Kind | None = None
@@ -179,6 +183,8 @@ class Judge:
                     walk.outermost = layer
                 walk.entity = Entity.parse(layer.covered)
             else:
+                if walk.outermost is not None and walk.entity.content_type.type == "multipart":
+                    _note_all(walk, walk.entity)
                 return
         if protection_of(walk.entity) is not None or walk.entity.content_type.essence == CPIM_TYPE:
             raise CmsFault(f"More than {MOST_DEPTH} levels of MIME", section="SEC-34")
@@ -219,14 +225,14 @@ class Judge:
             encrypted=walk.kind is not None and walk.kind.is_encrypted,
         )
         if not self._store.is_empty:
-            found = self._combined(layer, walk.stated, claim, now, work)
+            found = self._combined(layer, walk, claim, now, work)
             verdict = replace(verdict, status=found.status, detail=_shown(found.detail))
         return Judged(verdict, readable, inside, layer.covered, holders[0].signer if holders else b"", walk.dated)
 
-    def _combined(self, layer: _Layer, stated: Sequence[str], claim: Claim, now: float, work: Work) -> Finding:
+    def _combined(self, layer: _Layer, walk: _Walk, claim: Claim, now: float, work: Work) -> Finding:
         """One finding for all signers: some good and some not is PARTIAL (SMIME-21)."""
         each = [
-            self._one_finding(layer, signer, *checked, stated, claim, now, work)
+            self._one_finding(layer, signer, *checked, walk, claim, now, work)
             for signer, checked in zip(layer.signed.signers, layer.checked, strict=True)
         ]
         worst = first_of(each)
@@ -240,7 +246,7 @@ class Judge:
         signer: SignerInfo,
         certificate: Certificate | None,
         checked: Finding,
-        stated: Sequence[str],
+        walk: _Walk,
         claim: Claim,
         now: float,
         work: Work,
@@ -252,7 +258,8 @@ class Judge:
             checked,
             self._store.judge(certificate, layer.carried, now, signed_at, work),
             self._continuity(certificate, claim),
-            speaks_for(certificate.names, claim, stated, rfc822=self._rfc822),
+            speaks_for(certificate.names, claim, walk.stated, rfc822=self._rfc822),
+            is_for(claim, walk.named),
         ]
         if layer.is_mended:
             found.append(Finding(Status.VALID_AFTER_CANONICALISATION, "the line ends were changed on the way"))
@@ -309,10 +316,23 @@ def _note(walk: _Walk, message: CpimMessage) -> None:
     sender = message.sender
     if sender is not None:
         walk.stated.insert(0, sender.uri)
+    if walk.outermost is None:
+        return
+    for value in message.values("To"):
+        with suppress(SyntaxFault):
+            walk.named.append(CpimAddress.parse(value).uri)
     stated = message.first("DateTime")
-    if walk.outermost is not None and stated is not None:
+    if stated is not None:
         with suppress(SyntaxFault):
             walk.dated = parse_rfc3339(stated).timestamp()
+
+
+def _note_all(walk: _Walk, entity: Entity) -> None:
+    """Every message/cpim among the parts of what is signed names its author, too (SMIME-26)."""
+    with suppress(SyntaxFault, Refusal):
+        for part in mime_parts(entity):
+            if part.entity.content_type.essence == CPIM_TYPE:
+                _note(walk, CpimMessage.parse(part.entity.decoded()))
 
 
 def _readable(certificates: Iterable[bytes]) -> Iterable[Certificate]:

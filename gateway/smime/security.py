@@ -7,6 +7,7 @@ writes is signed and encrypted. What comes out of here is stored, and goes out a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +16,7 @@ import structlog
 from gateway.core.address import SipAddress
 from gateway.core.canonical import entity_message, text_entity, written_at
 from gateway.core.content import content_of
+from gateway.core.cpim import CPIM_TYPE, CpimMessage
 from gateway.core.dates import format_rfc3339
 from gateway.core.envelope import Envelope, RequestOrigin, read_home
 from gateway.core.errors import Refusal, SyntaxFault
@@ -42,6 +44,8 @@ from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of
 from .trust import TrustStore
 from .tunnel import tunnel_fault
 
+_REMEMBERED = (Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.DOMAIN_SIGNED, Status.WEAK)
+"""What is known again when it comes again: of anything else, whoever has seen it could have it refused by sending it first."""
 _MOST_UNANSWERED, _MOST_FAILURES_OF_A_PEER = 4096, 100
 UNDECRYPTABLE_NOTICE = "This message was encrypted, and cannot be decrypted."
 UNREADABLE_NOTICE = "This message has content that cannot be shown."
@@ -106,7 +110,7 @@ class Smime:
 
     # -- what came protected -------------------------------------------------------------------------------------------
     def _checked(self, envelope: Envelope, outer: Outer | None) -> Envelope:
-        entity, now = envelope.message.entity, envelope.received_at
+        message, entity, now = envelope.message, envelope.message.entity, envelope.received_at
         account = self._accounts.account_of(envelope.recipient)
         claim = self._claim(envelope, outer)
         senders = (str(normal(claim.author)), f"peer {envelope.peer}")
@@ -123,7 +127,9 @@ class Smime:
             verdict = with_identity(verdict, asserted, entity)
         verdict = self._dated(envelope, replace(judged, verdict=verdict), outer)
         self._tell(envelope, verdict)
-        envelope = replace(envelope, verdict=verdict)
+        if verdict.is_good:
+            message = _without_unsigned_subjects(envelope, judged)
+        envelope = replace(envelope, verdict=verdict, message=message)
         return self._terminated(envelope, judged.readable) if account is not None else envelope
 
     def _claim(self, envelope: Envelope, outer: Outer | None) -> Claim:
@@ -131,7 +137,7 @@ class Smime:
         if isinstance(origin, RequestOrigin) and origin.author:
             author = read_home(origin.author)[0]
         uri = sip_uri(author) if outer is not None and isinstance(author, SipAddress) else ""
-        return Claim(author, uri, self._home_of)
+        return Claim(author, uri, self._home_of, envelope.recipient)
 
     def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, senders: Senders, now: float) -> Judged:
         """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
@@ -167,7 +173,7 @@ class Smime:
         """The verdict with what there is to say against its date; what the adapter has found already stays."""
         before, verdict = envelope.verdict, judged.verdict
         assert before is not None
-        if judged.signer:
+        if judged.signer and verdict.status in _REMEMBERED:
             covered = entity_of(judged.covered)
             stated, is_coarse = signed_date(covered) or (None, False)
             if stated is not None and outer is not None and not agrees(stated, outer) and not verdict.detail:
@@ -176,7 +182,7 @@ class Smime:
             whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
             sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
             dated = self._freshness.judge(sighting, envelope.received_at)
-            if dated.is_repeat and outer is not None and self._refuses_repeats and not verdict.encrypted:
+            if dated.is_repeat and outer is not None and self._refuses_repeats and not (may_be_late or verdict.encrypted):
                 self.refused(envelope)
                 raise Refusal("stale-date")
             self._when_refused(envelope, partial(self._freshness.undo, sighting, dated))
@@ -256,9 +262,23 @@ def _octets(sealed: Entity) -> bytes:
         return b""
 
 
+def _without_unsigned_subjects(envelope: Envelope, judged: Judged) -> CpimMessage:
+    """What stands unmarked beside a good message is signed as well: of its subjects those that the signature covers."""
+    message, covered = envelope.message, entity_of(judged.covered)
+    signed: tuple[tuple[str, str], ...] = ()
+    with suppress(SyntaxFault, Refusal):
+        signed = CpimMessage.parse(covered.decoded()).subjects if covered.content_type.essence == CPIM_TYPE else ()
+    texts = {text for text, _ in signed}
+    kept = tuple([each for each in message.subjects if each[0] in texts])
+    return message if kept == message.subjects else _message(envelope, message.entity, kept)
+
+
 def _around(envelope: Envelope, entity: Entity) -> Envelope:
     """The same message with another entity in it."""
-    message, sent_at = envelope.message, written_at(envelope.message)
+    return replace(envelope, message=_message(envelope, entity, envelope.message.subjects))
+
+
+def _message(envelope: Envelope, entity: Entity, subjects: tuple[tuple[str, str], ...]) -> CpimMessage:
+    sent_at = written_at(envelope.message)
     moment = envelope.received_at if sent_at is None else sent_at
-    around = entity_message(envelope.sender, envelope.recipient, entity, moment, subjects=message.subjects)
-    return replace(envelope, message=around)
+    return entity_message(envelope.sender, envelope.recipient, entity, moment, subjects=subjects)

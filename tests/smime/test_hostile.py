@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +19,7 @@ from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
 from tests.cost import LINEAR, growth, seconds
 
-from .authority import NOW, TEXT, Authority, clear_signed, cpim, der, opaque, sign
+from .authority import FROM, NOW, TEXT, UNTIL, Authority, clear_signed, cpim, der, opaque, sign
 from .people import claim
 
 CA = Authority("Root")
@@ -128,3 +132,30 @@ def test_a_message_of_two_thousand_octets_is_judged_in_less_than_a_millisecond(h
     entity = clear_signed(body, sign(mine, body)) if layout == "clear" else opaque(sign(mine, body, detached=False))
     assert JUDGE.judge(entity, CLAIM, NOW).verdict.status is Status.VALID
     assert seconds(lambda: JUDGE.judge(entity, CLAIM, NOW), 0.001) < 0.001
+
+
+def judged_anew(whole: Entity) -> None:
+    """By somebody who has seen none of it."""
+    Judge(TrustStore([CA.certificate])).judge(whole, CLAIM, NOW)
+
+
+def again(authority: Authority, number: int) -> x509.Certificate:
+    """Another certificate of an authority, by itself, with the same name and key."""
+    name, mine = authority.certificate.subject, authority.holder.key
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(mine.public_key()).serial_number(900 + number)
+    builder = builder.not_valid_before(FROM + timedelta(days=number)).not_valid_after(UNTIL)
+    return builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(mine, hashes.SHA256())
+
+
+@pytest.mark.requirement("SMIME-74", "REL-28")
+def test_the_certificates_of_strangers_take_bounded_time_for_the_whole_message() -> None:
+    """Ten signers, each with a certificate of his own below authorities that have issued each other, and ten such parts."""
+    tangle = Authority("X")
+    loops = [again(tangle, number) for number in range(4)]
+    signers = [tangle.issue("sip:romeo@sip.example", number=60 + number) for number in range(10)]
+    one = opaque(sign(signers, TEXT, detached=False, certificates=[*[each.certificate for each in signers], *loops]))
+    parts = b"".join([b"--m\r\n" + one.raw + b"\r\n"] * 10) + b"--m--"
+    many = Entity.compose([("Content-Type", "multipart/mixed; boundary=m")], parts)
+    for whole, found in ((one, Status.UNTRUSTED), (many, Status.MALFORMED)):
+        assert seconds(partial(judged_anew, whole), 0.1) < 0.1
+        assert JUDGE.judge(whole, CLAIM, NOW).verdict.status is found

@@ -159,6 +159,48 @@ def test_a_copy_is_refused_or_marked_but_not_one_of_what_was_not_kept(tmp_path: 
     assert (answer.status, answer.reason) == (400, "Incorrect Date or Time")
 
 
+@pytest.mark.requirement("MSG-86", "SMIME-26")
+def test_what_was_signed_for_somebody_else_is_no_more_than_a_copy(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example", "im:mira@xmpp.example")
+    message = bridge.from_sip(clear_signed(covered, sign(ROMEO, covered)))
+    assert message.verdict is not None
+    assert (message.verdict.status, message.verdict.detail) == (Status.REPLAY_RISK, "it was signed for im:mira@xmpp.example")
+    assert text(bridge.stanza(message)) == "[signature: replay-risk] Lunch?"
+
+
+@pytest.mark.requirement("SMIME-26")
+def test_every_author_that_a_signed_object_names_is_the_one_who_signed(tmp_path: Path) -> None:
+    part = b"--m\r\nContent-Type: message/cpim\r\n\r\n" + cpim("im:mercutio@sip.example") + b"\r\n--m--"
+    covered = b"Content-Type: multipart/mixed; boundary=m\r\n\r\n" + part
+    verdict = Bridge(tmp_path).from_sip(clear_signed(covered, sign(ROMEO, covered))).verdict
+    assert verdict is not None
+    assert verdict.status is Status.WRONG_IDENTITY
+
+
+@pytest.mark.requirement("MSG-86")
+def test_nobody_can_have_a_message_refused_by_sending_it_before_its_author(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    entity = clear_signed(covered, sign(ROMEO, covered))
+    found = []
+    for name in ("mercutio", "romeo"):
+        found.append(bridge.from_sip(entity, trace_id=name, call_id=name, from_=f"<sip:{name}@sip.example>;tag=1").verdict)
+    assert [each.status for each in found if each] == [Status.WRONG_IDENTITY, Status.VALID]
+
+
+@pytest.mark.requirement("SEC-07")
+def test_beside_a_good_message_no_subject_is_shown_that_nobody_has_signed(tmp_path: Path) -> None:
+    for number, (inside, shown) in enumerate((("", []), ("Subject: Midi\r\n", ["Midi"]))):
+        bridge = Bridge(tmp_path)
+        whole = cpim("im:romeo@sip.example").replace(b"\r\nDateTime", f"\r\n{inside}DateTime".encode(), 1)
+        covered = b"Content-Type: message/cpim\r\n\r\n" + whole
+        message = bridge.from_sip(clear_signed(covered, sign(ROMEO, covered)), trace_id=str(number), subject="Midi")
+        assert message.verdict is not None
+        assert message.verdict.is_good
+        assert [each.text for each in bridge.stanza(message) if each.tag == "subject"] == shown
+
+
 @pytest.mark.requirement("SMIME-24")
 def test_a_signed_copy_of_another_request_makes_it_invalid(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path)

@@ -254,6 +254,10 @@ def _smime(document: Document, folder: Path, served: tuple[str, ...]) -> SmimeSe
     for index, name in enumerate(values["require"]):
         if name not in served and unicode_domain(name) not in served:
             raise ConfigFault(document.file, f"smime.require[{index}]", f"{name} is neither in [sip] domains nor in [xmpp] domains")
+    if values["anchors"] is None:
+        for key, unset in (("require", values["certificates"] is None and values["require"]), ("crls", values["crls"])):
+            if unset:
+                raise ConfigFault(document.file, f"smime.{key}", "needs anchors: nothing can be checked without authorities")
     paths = {key: values[key] and _placed(folder, values[key]) for key in ("anchors", "certificates", "crls", "keys")}
     return SmimeSettings(**values | paths)
 

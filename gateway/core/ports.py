@@ -85,8 +85,8 @@ class Security(Protocol):
         outer: of a message that came in a SIP request. Raises Refusal for what is not signed as it has to be, and what cannot be decrypted.
         """
 
-    def refused(self, envelope: Envelope) -> None:
-        """The message was not kept after all: who sends it again repeats nothing."""
+    def answered(self, envelope: Envelope, *, is_kept: bool) -> None:
+        """The Sink has decided on a message that came out of `arrived`. Who sends again what was not kept repeats nothing."""
 
 
 # -- taking messages ---------------------------------------------------------------------------------------------------

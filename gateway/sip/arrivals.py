@@ -155,12 +155,12 @@ class Arrivals:
     ) -> None:
         """The Sink has decided."""
         self._offered.discard(message_key)
+        if isinstance(read, Envelope):
+            self._uas.answered(read, is_kept=refusal is None)
         if refusal is None:
             self._peers.met(transaction.request, read)
             if self._uas.dates and isinstance(read, Envelope) and read.verdict:
                 self._uas.dates.keep(message_key, time.time())
-        elif isinstance(read, Envelope):
-            self._uas.forget(read)
         if self._is_late(transaction):
             # Its sender has given up; an answer now would only confuse (RFC 4320 section 4.2).
             self._endpoint.forget(transaction)

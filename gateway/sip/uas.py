@@ -291,10 +291,10 @@ class Uas:
         if request.require:
             raise Refusal("extension-required", headers=(("Unsupported", ", ".join(request.require)),))
 
-    def forget(self, envelope: Envelope) -> None:
-        """It was not kept."""
+    def answered(self, envelope: Envelope, *, is_kept: bool) -> None:
+        """The Sink has decided on what `message` gave."""
         if self._security:
-            self._security.refused(envelope)
+            self._security.answered(envelope, is_kept=is_kept)
 
     # -- answers -------------------------------------------------------------------------------------------------------
     def refused(self, refusal: Refusal) -> Answer:

@@ -6,10 +6,11 @@ Who believes them is said in `trust`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TypeVar
 
 from cryptography import x509
@@ -31,7 +32,7 @@ SIGNING = ("digital_signature", "content_commitment")
 _XMPP_ADDRESS = ObjectIdentifier("1.3.6.1.5.5.7.8.5")
 USES = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 """Of these extended key usages one is needed, where any is stated (RFC 8550 section 4.4.4)."""
-_MOST_NAMES = 64
+_MOST_NAMES, _MOST_READ_NAMES = 64, 256
 _MOST_CACHED_OCTETS = 8192
 _EXPLICIT, _UTF8_STRING = 0xA0, 0x0C
 UNREADABLE = (
@@ -100,7 +101,7 @@ def _read(der: bytes) -> Certificate:
             key,
             hashlib.sha256(der).digest(),
             hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest(),
-            tuple(_names(extensions))[:_MOST_NAMES],
+            tuple(islice(_names(extensions), _MOST_NAMES)),
             # The version is left out where it is the first one.
             tbs[3 if tbs[0][0] == _EXPLICIT else 2],
             certificate.serial_number,
@@ -117,10 +118,10 @@ def _read(der: bytes) -> Certificate:
 _remembered = lru_cache(maxsize=512)(_read)
 
 
-def _names(extensions: x509.Extensions) -> Iterable[str]:
+def _names(extensions: x509.Extensions) -> Iterator[str]:
     """The subject alternative names that say who somebody is here; what cannot be shown is none (SMIME-25)."""
     found = _extension(extensions, x509.SubjectAlternativeName)
-    for name in found or ():
+    for name in islice(found or (), _MOST_READ_NAMES):
         text = ""
         match name:
             case x509.UniformResourceIdentifier():

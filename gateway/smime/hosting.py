@@ -51,7 +51,7 @@ class Hosting:
     def protected(self, envelope: Envelope) -> Envelope:
         """The message signed by its author, and encrypted where that is possible; as it is where he is not hosted, or has done so himself.
 
-        Raises Refusal for what cannot be signed: it never goes out without.
+        Raises Refusal for what cannot be signed, or not be encrypted for somebody it is encrypted for: it never goes out without.
         """
         account = self._accounts.account_of(envelope.sender)
         if account is None or envelope.verdict is not None or not self._is_wanted(envelope):
@@ -67,7 +67,8 @@ class Hosting:
         # Of what is encrypted, nothing is said outside.
         subjects = () if recipients else envelope.message.subjects
         message = entity_message(envelope.sender, envelope.recipient, entity, stamp, subjects=subjects)
-        verdict = Verdict(Status.VALID, account.certificate.names, stamp, encrypted=bool(recipients))
+        is_current = account.certificate.since <= stamp <= account.certificate.until
+        verdict = Verdict(Status.VALID if is_current else Status.EXPIRED, account.certificate.names, stamp, encrypted=bool(recipients))
         return replace(envelope, message=message, verdict=verdict, asked=envelope.asked & {NEGATIVE})
 
     def _rule(self, envelope: Envelope) -> RouteRule:
@@ -115,7 +116,12 @@ class Hosting:
 
     def _certificates_of(self, person: Address, now: float) -> list[Certificate]:
         home = normal(person)
-        return [each for each, homes in self._people if home in homes and each.since <= now <= each.until]
+        found = [each for each, homes in self._people if home in homes]
+        good = [each for each in found if each.since <= now <= each.until]
+        if found and not good:
+            # What was encrypted yesterday is not sent in the clear today (SMIME-37).
+            raise Refusal("no-good-certificate")
+        return good
 
 
 def _entity(message: CpimMessage) -> Entity:

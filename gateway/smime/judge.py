@@ -282,7 +282,8 @@ def _clear(entity: Entity) -> _Layer:
     try:
         found = clear_signed(entity)
     except CmsFault:
-        mended = with_crlf(entity.raw)
+        # Only where no line end is left: what is shown of a body that is read in two ways would not be what was signed.
+        mended = with_crlf(entity.raw) if b"\r" not in entity.content else None
         if mended is None:
             raise
         found, is_mended = clear_signed(Entity.parse(mended)), True

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.core.address import Address
 from gateway.core.dates import format_rfc3339
-from gateway.core.errors import ConfigFault
+from gateway.core.errors import ConfigFault, Refusal, SyntaxFault
 
 from .asn1 import CmsFault
 from .certificates import UNREADABLE, Certificate
@@ -214,13 +215,28 @@ def check_account(file: str, account: Account, now: float, home_of: HomeOf | Non
 
 
 def check_use(file: str, account: Account, home_of: HomeOf | None = None, *, rfc822: bool = False) -> None:
-    """Refuse a certificate that is not for signing, or for somebody else (SMIME-25, SMIME-28). Arguments and errors as `check_account`."""
+    """Refuse a certificate that is not for signing, or for somebody else (SMIME-25, SMIME-28), and an account that nobody here has.
+
+    Arguments and errors as `check_account`.
+    """
     certificate = account.certificate
+    if home_of is not None and not _is_home(account.address, home_of):
+        reason = f"{account.address}, as it is written, is no home address of anybody served here; `stoxgate keys add` names files"
+        raise ConfigFault(file, "", reason)
     if certificate.not_for_signing:
         raise ConfigFault(file, "certificate", f"is not for signing: {certificate.not_for_signing} (SMIME-28)")
     if not any(is_name_of(name, account.address, home_of, rfc822=rfc822) for name in certificate.names):
         named = ", ".join(certificate.names) or "nobody"
         raise ConfigFault(file, "certificate", f"does not name {account.address}; it names {named} (SMIME-25)")
+
+
+def _is_home(address: str, home_of: HomeOf) -> bool:
+    for text in (f"sip:{address}", address):
+        with suppress(Refusal, SyntaxFault):
+            home = home_of(text)
+            if home is not None and account_name(home) == address:
+                return True
+    return False
 
 
 def _time_fault(account: Account, now: float) -> str:

@@ -22,7 +22,7 @@ from gateway.core.envelope import Envelope, RequestOrigin, read_home
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity
 from gateway.core.ports import Names, Outer
-from gateway.core.protection import Protection, protected_parts, protection_of
+from gateway.core.protection import Protection, is_protected, protected_parts, protection_of
 from gateway.core.remember import learn
 from gateway.core.settings import Settings
 from gateway.core.uri import sip_uri
@@ -95,10 +95,11 @@ class Smime:
         self._require(envelope)
         return self._fitted(envelope)
 
-    def refused(self, envelope: Envelope) -> None:
-        """It was not kept: whoever sends it again repeats nothing."""
+    def answered(self, envelope: Envelope, *, is_kept: bool) -> None:
+        """See the port."""
         for undo in self._pending.pop(envelope.trace_id, ()):
-            undo()
+            if not is_kept:
+                undo()
 
     def readable(self, entity: Entity) -> Entity | None:
         """What an opaque signature is around; None where that cannot be read. Nothing is checked."""
@@ -123,7 +124,8 @@ class Smime:
                 verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
             decrypt = partial(self._decrypted, account, senders, now)
             asserted = self._identity_bodies.judge(entity, outer, now, decrypt)
-            self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
+            if asserted and asserted.who:
+                self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
             verdict = with_identity(verdict, asserted, entity)
         verdict = self._dated(envelope, replace(judged, verdict=verdict), outer)
         self._tell(envelope, verdict)
@@ -183,7 +185,7 @@ class Smime:
             sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
             dated = self._freshness.judge(sighting, envelope.received_at)
             if dated.is_repeat and outer is not None and self._refuses_repeats and not (may_be_late or verdict.encrypted):
-                self.refused(envelope)
+                self.answered(envelope, is_kept=False)
                 raise Refusal("stale-date")
             self._when_refused(envelope, partial(self._freshness.undo, sighting, dated))
             verdict = marked(verdict, dated)
@@ -217,13 +219,15 @@ class Smime:
     def _require(self, envelope: Envelope) -> None:
         """Refuses what is not signed as it has to be, by its author or for him here."""
         if envelope.sender.domain in self._required and (envelope.verdict is None or not envelope.verdict.is_good):
-            self.refused(envelope)
+            self.answered(envelope, is_kept=False)
             raise Refusal("signature-required")
 
     def _terminated(self, envelope: Envelope, readable: Entity | None) -> Envelope:
         """For a hosted account protection ends here: its client gets what can be read, marked where it cannot be relied on (E2E-23)."""
         verdict = envelope.verdict
         assert verdict is not None
+        if readable is not None and is_protected(readable):
+            return _around(envelope, readable)  # There is more that is not for the gateway: it crosses.
         if readable is None or verdict.is_good:
             return _around(envelope, readable) if readable is not None else envelope
         try:

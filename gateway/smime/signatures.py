@@ -20,6 +20,7 @@ from gateway.core.verdict import Status
 from .asn1 import CmsFault
 from .cms import DATA, MESSAGE_DIGEST_OID, SignerInfo
 
+_MOST_EXPONENT_BITS = 33
 MOST_RSA_BITS, LEAST_RSA_BITS, STRONG_RSA_BITS = 8192, 1024, 2048
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha1": hashes.SHA1(),  # noqa: S303 - told apart as weak
@@ -113,6 +114,9 @@ def _method(signer: SignerInfo, key: PublicKeyTypes) -> tuple[Callable[[bytes], 
 def _rsa(signer: SignerInfo, key: rsa.RSAPublicKey, digest: str, weak: str) -> tuple[Callable[[bytes], None], str]:
     if not LEAST_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
         raise CmsFault(f"an RSA key of {key.key_size} bits is not taken", section="SMIME-28")
+    if key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS:
+        # Nobody has such a key but to keep others busy.
+        raise CmsFault("an RSA key with so large an exponent is not taken", section="SMIME-74")
     scheme: padding.AsymmetricPadding = padding.PKCS1v15()
     if signer.pss is not None:
         if not {signer.pss.digest, signer.pss.mask_digest} <= _HASHES.keys() or signer.pss.salt_octets < 0:

@@ -254,6 +254,8 @@ def _people(pem: bytes) -> Sequence[Certificate]:
 
 def _lists(pem: bytes) -> Sequence[x509.CertificateRevocationList]:
     found = [x509.load_pem_x509_crl(each) for each in _CRL.findall(pem)]
+    if len(found) != pem.count(b"BEGIN X509 CRL"):
+        raise ValueError("a revocation list in it cannot be read")
     if not found:
         raise ValueError("no revocation list in it")
     for each in found:

@@ -396,9 +396,9 @@ class ComponentLink(ComponentXMPP):
 
     def _answered(self, origin: StanzaOrigin, envelope: Envelope, chunk: _Chunk, refusal: Refusal | None) -> None:
         self._close_chunk(chunk)
+        if self._security:
+            self._security.answered(envelope, is_kept=refusal is None)
         if refusal:
-            if self._security:
-                self._security.refused(envelope)
             self._alone(("stanza", origin.id), self._refuse, origin, refusal)
 
     def _refuse(self, origin: StanzaOrigin, refusal: Refusal, kind: str = "message") -> None:

@@ -12,6 +12,7 @@ The others that a route may name (B0, C, D) change what is around the signed oct
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import encodebytes
 from collections.abc import Callable, Iterable, Mapping
 
@@ -28,6 +29,7 @@ _ENCODING = "Content-Transfer-Encoding"
 _UNENCODED, _NONE = ("binary", "8bit", "7bit"), "none"
 _MOST_CLEAR = 131_072
 """Octets of option A as XML: what grows over that by its escapes is smaller in base64, which always has room in a stanza."""
+_CONTENT_NAME = re.compile(r"content-[-.!%*_+`'~0-9a-z]+")
 _NOT_CARRIED = ("content-length", "content-encoding")
 _WHITE = " \t\r\n"
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
@@ -73,7 +75,8 @@ def chosen(entity: Entity, carriage: Iterable[str], conversions: Mapping[str, Co
 def _carried(entity: Entity) -> Entity:
     """The entity with the header fields that both sides have for it, written anew: Content-* and MIME-Version (SMIME-32, SMIME-50)."""
     names = [name.lower() for name, _ in entity.headers]
-    kept = [name == "mime-version" or (name.startswith("content-") and name not in _NOT_CARRIED) for name in names]
+    # What is no token is no header field of SIP (RFC 3261 section 7.3.1).
+    kept = [name == "mime-version" or (name not in _NOT_CARRIED and _CONTENT_NAME.fullmatch(name) is not None) for name in names]
     return Entity.compose([field for field, is_kept in zip(entity.headers, kept, strict=True) if is_kept], entity.content)
 
 

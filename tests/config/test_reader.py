@@ -515,3 +515,32 @@ def test_the_shipped_configuration_shows_every_key_and_its_examples_load(tmp_pat
     assert found.limits == Limits()
     assert found.routes[0] == RouteRule("ims.example.net", "sip:10.1.0.5;transport=tls")
     assert re.findall(r"^#(secret\w+) =", CONF.read_text("utf-8"), re.M) == ["secret_file", "secret_env"]
+
+
+# -- [smime] --------------------------------------------------------------------------------------------------------------
+def test_the_files_of_smime_are_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text(MINIMAL + '[smime]\nanchors = "ca.pem"\nkeys = "/etc/keys"\nrequire = ["example.net"]\n')
+    smime = load(tmp_path / "gateway.toml")[0].smime
+    assert (smime.anchors, smime.keys, smime.certificates, smime.require) == (
+        tmp_path / "ca.pem",
+        Path("/etc/keys"),
+        None,
+        ("example.net",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ('require = ["example.net"]', "smime.require: needs anchors: nothing can be checked without authorities"),
+        ('require = ["example.net"]\nkeys = "keys"', "smime.require: needs anchors: nothing can be checked without authorities"),
+        ('crls = "crls.pem"', "smime.crls: needs anchors: nothing can be checked without authorities"),
+        (
+            'anchors = "a"\nrequire = ["example.org"]',
+            "smime.require[0]: example.org is neither in [sip] domains nor in [xmpp] domains",
+        ),
+    ],
+)
+def test_what_would_not_do_what_it_says_is_refused(tmp_path: Path, lines: str, complaint: str) -> None:
+    """A requirement that nothing can meet, or that nothing looks at, is no protection."""
+    assert fault(tmp_path, f"{MINIMAL}[smime]\n{lines}\n").endswith(complaint)

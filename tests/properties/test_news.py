@@ -243,18 +243,20 @@ def test_a_failure_is_told_to_xmpp_by_the_table(
     assert report is not None
     assert isinstance(origin, StanzaOrigin)
     stanza = read_stanza(bytes(THERE.xmpp.write(report).wire))  # type: ignore[call-overload]
-    row = THERE.tables.status(failure.status)
+    row = THERE.tables.failure(failure.status, failure.reason)
     address = moved_to(failure.contact) if row.condition in ("gone", "redirect") and failure.status != 410 else ""
     condition = "item-not-found" if row.condition == "gone" and not address and failure.status != 410 else row.condition
     assert {key: stanza.get(key) for key in ("id", "type", "from", "to")} == {
         "id": origin.id, "type": "error", "from": origin.recipient, "to": origin.sender}  # fmt: skip
     [error] = list(stanza)
     assert error.get("type") == ("wait" if failure.retry_after is not None and failure.status in MAY_PASS else row.type)
-    assert [xml.split_name(each.tag)[1] for each in error] == [condition, *(["text"] if failure.reason else [])]
-    assert (error[0].text or "", error[-1].text or "") == (address, for_xml(failure.reason) or address)
-    assert way.here.xmpp.read_error(stanza) == Outcome(
-        Verdict.FAILED, status_of(condition, address, "/" in origin.recipient), flat(for_xml(failure.reason)), contact=sip_of(address)
-    )
+    more = [*(["text"] if failure.reason else []), *([row.extension] if row.extension else [])]
+    assert [xml.split_name(each.tag)[1] for each in error] == [condition, *more]
+    assert (error[0].text or "", error.findtext(f"{{{xml.STANZAS}}}text") or "") == (address, for_xml(failure.reason))
+    status = failure.status if row.extension else status_of(condition, address, "/" in origin.recipient)
+    found = way.here.xmpp.read_error(stanza)
+    assert found == Outcome(Verdict.FAILED, status, found.reason, contact=sip_of(address))
+    assert found.reason == flat(for_xml(failure.reason)) or (row.extension and not failure.reason)
 
 
 def moved_to(contact: str) -> str:

@@ -265,7 +265,7 @@ def test_who_checks_signatures_is_told_what_the_date_says() -> None:
             return envelope
 
         @staticmethod
-        def refused(envelope: Envelope) -> None: ...
+        def answered(envelope: Envelope, *, is_kept: bool) -> None: ...
 
     told: list[tuple[Verdict | None, bool]] = []
     uas = Uas(guard(CONFIG), tables(), CONFIG, SECRET, frozenset(), Checks(), SignedDates(mark=True))

@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
 from tests.cost import LINEAR, growth, seconds
 
-from .authority import FROM, NOW, TEXT, UNTIL, Authority, clear_signed, cpim, der, opaque, sign
+from .authority import FROM, NOW, TEXT, UNTIL, Authority, Holder, clear_signed, cpim, der, opaque, sign
 from .people import claim
 
 CA = Authority("Root")
@@ -159,3 +161,27 @@ def test_the_certificates_of_strangers_take_bounded_time_for_the_whole_message()
     for whole, found in ((one, Status.UNTRUSTED), (many, Status.MALFORMED)):
         assert seconds(partial(judged_anew, whole), 0.1) < 0.1
         assert JUDGE.judge(whole, CLAIM, NOW).verdict.status is found
+
+
+def test_so_many_names_are_read_that_are_kept_and_not_many_more() -> None:
+    """Two thousand addresses that each have to be prepared (RFC 7622), in one certificate."""
+    names = [f"xmpp:u{number}@xn--mnchen-3ya.example" for number in range(2000)]
+    busy = CA.issue("sip:romeo@sip.example", *names, number=80).certificate.public_bytes(Encoding.DER)
+    assert seconds(lambda: Certificate.parse(busy), 0.1) < 0.1
+    assert len(Certificate.parse(busy).names) == 64
+
+
+@pytest.mark.requirement("SMIME-74")
+def test_a_public_exponent_that_is_as_long_as_the_key_is_not_worked_with() -> None:
+    numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+    p, q, d = numbers.p, numbers.q, 65537
+    public = rsa.RSAPublicNumbers(pow(d, -1, (p - 1) * (q - 1)), p * q)
+    mine = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), numbers.iqmp, public).private_key()
+    name = CA.certificate.subject
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(mine.public_key()).serial_number(77)
+    builder = builder.not_valid_before(FROM).not_valid_after(UNTIL)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(mine.public_key()), critical=False)
+    holder = Holder(mine, builder.sign(CA.holder.key, hashes.SHA256()))
+    found = JUDGE.judge(opaque(sign(holder, TEXT, detached=False)), CLAIM, NOW).verdict
+    assert found.status is Status.INVALID
+    assert "exponent" in found.detail

@@ -344,3 +344,16 @@ def test_partly_signed_is_said_with_who_signed_the_part() -> None:
     assert found.covered == TEXT
     assert status(Entity.parse(MIXED % signed(STRANGE_ROMEO).raw)) is Status.UNTRUSTED
     assert status(Entity.parse(MIXED % enveloped().raw)) is Status.NOT_CHECKED
+
+
+@pytest.mark.requirement("SMIME-15", "SEC-07")
+def test_what_is_read_in_two_ways_is_not_mended() -> None:
+    """The signed parts with bare LF where a preamble stands, and behind them a part of somebody else, which is what is shown."""
+    covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
+    whole = clear_signed(covered, sign(ROMEO, covered))
+    boundary = (whole.content_type.param("boundary") or "").encode()
+    signed = whole.content.replace(b"\r\n", b"\n").removesuffix(b"--%b--\n" % boundary)
+    evil = signed + b"\r\n--%b\r\n\r\nevil\r\n--%b--" % (boundary, boundary)
+    head = whole.raw[: len(whole.raw) - len(whole.content)]
+    assert judged(Entity.parse(head + evil)).verdict.status is Status.MALFORMED
+    assert judged(Entity.parse(head + whole.content.replace(b"\r\n", b"\n"))).verdict.status is Status.VALID_AFTER_CANONICALISATION

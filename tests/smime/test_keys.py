@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.address import SipAddress
+from gateway.core.address import Address, SipAddress
 from gateway.core.errors import ConfigFault, SyntaxFault
 from gateway.core.jid import Jid
 from gateway.smime.decryption import decrypted
@@ -387,3 +387,15 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space left"):
         write_account(tmp_path / "keys", "romeo@sip.example", b"x", replace=True)
     assert os.listdir(tmp_path / "keys") == []
+
+
+@pytest.mark.parametrize("name", ["Juliet@xmpp.example", "juliet@nowhere.example"])
+def test_an_account_that_nobody_here_would_be_found_under_stops_the_gateway(tmp_path: Path, name: str) -> None:
+    juliet = holder(CA, "p256", "im:juliet@xmpp.example", "im:juliet@nowhere.example")
+    folder = folder_with(tmp_path, **{name.replace("@", "_at_"): juliet.pem_with_key})
+
+    def home_of(text: str) -> Address | None:
+        return Jid("juliet", "xmpp.example") if text.endswith("xmpp.example") else None
+
+    with pytest.raises(ConfigFault, match="is no home address of anybody served here"):
+        Accounts.load(folder, NOW, home_of)

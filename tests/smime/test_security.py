@@ -6,6 +6,7 @@ The judge of what the gateway signs and encrypts is openssl.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
@@ -145,8 +146,11 @@ def test_a_copy_is_refused_or_marked_but_not_one_of_what_was_not_kept(tmp_path: 
     covered = b"Content-Type: message/cpim\r\n\r\n" + cpim("im:romeo@sip.example")
     entity = clear_signed(covered, sign(ROMEO, covered))
     first = bridge.from_sip(entity, call_id="1")
-    bridge.security.refused(first)
+    bridge.security.answered(first, is_kept=False)
     again = bridge.from_sip(entity, call_id="1", trace_id="trace-2")
+    # That was decided, so nothing takes it back any more.
+    bridge.security.answered(again, is_kept=True)
+    bridge.security.answered(again, is_kept=False)
     assert [(each.verdict.status, each.verdict.date) for each in (first, again) if each.verdict] == [(Status.VALID, "")] * 2
     if stale_date == "mark":
         copied = bridge.from_sip(entity, call_id="2", trace_id="trace-3").verdict
@@ -356,6 +360,14 @@ def test_what_is_encrypted_for_somebody_else_is_carried(tmp_path: Path) -> None:
     assert "Lunch" not in text(stanza)
 
 
+@pytest.mark.requirement("SMIME-71")
+def test_what_is_not_for_the_gateway_alone_crosses_to_a_hosted_account_too(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    sealed = opaque(openssl_encrypt(ROMEO, TEXT, "aes-128-gcm"), "authEnveloped-data")
+    entity = Entity.compose([("Content-Type", "multipart/mixed; boundary=m")], b"--m\r\n\r\nhi\r\n--m\r\n" + sealed.raw + b"\r\n--m--")
+    assert entity_in(bridge.stanza(bridge.from_sip(entity)).findtext(E2E_TAG) or "").content == entity.content
+
+
 # -- for a hosted author --------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SMIME-07", "E2E-15", "SMIME-22")
 def test_what_a_hosted_author_writes_to_sip_is_signed_as_message_cpim_with_the_date_of_the_request(tmp_path: Path) -> None:
@@ -465,6 +477,22 @@ def test_only_the_operator_says_where_a_hosted_author_does_not_sign(
     assert kind == ("application/pkcs7-mime" if is_signed else "text/plain")
 
 
+@pytest.mark.requirement("SMIME-37")
+def test_for_whom_it_was_encrypted_it_is_not_sent_without_once_his_certificate_has_ended(tmp_path: Path) -> None:
+    ended = holder(CA, "p256", "sip:romeo@sip.example", not_after=datetime.fromtimestamp(NOW - 1, UTC))
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET}, known=(ended,))
+    with pytest.raises(Refusal, match="no-good-certificate"):
+        bridge.from_xmpp("<body>Prav.</body>")
+
+
+@pytest.mark.requirement("SMIME-75")
+def test_what_is_signed_here_with_a_certificate_that_has_ended_says_so(tmp_path: Path) -> None:
+    ended = holder(CA, "p256", "sip:romeo@sip.example", not_after=datetime.fromtimestamp(NOW - 1, UTC))
+    bridge = Bridge(tmp_path, hosted={"romeo@sip.example": ended})
+    stanza = bridge.stanza(bridge.from_sip(Entity.compose([("Content-Type", "text/plain")], b"hi")))
+    assert text(stanza) == "[signature: expired] hi"
+
+
 @pytest.mark.requirement("E2E-18")
 def test_the_dates_of_one_account_rise_whatever_the_clock_does(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
@@ -509,11 +537,13 @@ def test_what_a_hosted_author_has_signed_himself_is_not_touched(tmp_path: Path) 
 def test_files_that_cannot_be_used_are_said_with_their_key(tmp_path: Path, key: str) -> None:
     good, bad = tmp_path / "anchors.pem", tmp_path / "bad.pem"
     good.write_bytes(CA.pem)
-    bad.write_text("nothing")
-    named: dict[str, Any] = {"anchors": good} | {key: bad}
-    with pytest.raises(ConfigFault) as fault:
-        translation(replace(settings(), smime=SmimeSettings(**named)), tables(), SECRET)
-    assert fault.value.key == f"smime.{key}"
+    torn = CA.crl() + CA.crl().replace(b"-----BEGIN X509 CRL-----\n", b"-----BEGIN X509 CRL-----\n-", 1)
+    for octets in (b"nothing", b"", CA.pem.replace(b"MII", b"MIJ", 1), torn if key == "crls" else b"-----BEGIN CERTIFICATE-----"):
+        bad.write_bytes(octets)
+        named: dict[str, Any] = {"anchors": good} | {key: bad}
+        with pytest.raises(ConfigFault) as fault:
+            translation(replace(settings(), smime=SmimeSettings(**named)), tables(), SECRET)
+        assert fault.value.key == f"smime.{key}"
 
 
 def test_without_any_of_it_nothing_is_done() -> None:

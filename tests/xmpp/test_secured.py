@@ -426,7 +426,7 @@ class Judge:
             raise Refusal("signature-required")
         return replace(envelope, verdict=VALID)
 
-    def refused(self, envelope: Envelope) -> None:
+    def answered(self, envelope: Envelope, *, is_kept: bool) -> None:
         """Nothing was remembered of it."""
 
 

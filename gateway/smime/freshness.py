@@ -92,14 +92,10 @@ class Freshness:
     """What is remembered of signed objects. started_at: the gateway has not been there before (MSG-85). most: objects, and signers."""
 
     def __init__(self, started_at: float, most: int = MOST_REMEMBERED) -> None:
-        self._came_up_at, self._most = started_at, most
+        self._started_at, self._most = started_at, most
         self._seen, self._given = Memory(most=most), Memory(most=2 * most)
         # Of each signer, the latest date that was good, and when it came.
         self._latest: dict[str, tuple[float, float]] = {}
-
-    def came_up(self, now: float) -> None:
-        """An outage of ours has ended."""
-        self._came_up_at = now
 
     def judge(self, sighting: Sighting, now: float) -> Dated:
         """What there is to say against its date; from now on it is known (MSG-86)."""
@@ -117,7 +113,7 @@ class Freshness:
             latest, at = self._latest.get(sighting.signer, (0.0, now))
             is_later = sighting.signed_at >= latest or now - at >= RISING_SECONDS
             learn(self._latest, sighting.signer, (sighting.signed_at if is_later else latest, now), self._most)
-        return Dated(label, is_risk=label == OLD and 0 <= now - self._came_up_at < GRACE_SECONDS)
+        return Dated(label, is_risk=label == OLD and 0 <= now - self._started_at < GRACE_SECONDS)
 
     def undo(self, sighting: Sighting, dated: Dated) -> None:
         """It was not taken after all: whoever sends it again repeats nothing. dated: what `judge` has said."""

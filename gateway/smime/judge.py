@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.address import Address
 from gateway.core.cpim import CPIM_TYPE, CpimAddress, CpimMessage
-from gateway.core.dates import parse_rfc3339
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
 from gateway.core.protection import CLEAR_SIGNED, CMS_TYPES, MOST_DEPTH, protected_parts, protection_of
@@ -71,8 +70,7 @@ class Judged:
 
     readable: the innermost entity of a signed message that a reader can show; None where there is none. inside: what stands inside the
     innermost signature when that is encrypted, or no more can be said of it. covered: the octets that the outermost signature is over;
-    empty without one. signer: SHA-256 of the signer's public key (with `verdict.digest` it names this signature). dated: the DateTime of a
-    message/cpim that the signature covers, in POSIX seconds.
+    empty without one. signer: SHA-256 of the signer's public key (with `verdict.digest` it names this signature).
     """
 
     verdict: Verdict
@@ -80,7 +78,6 @@ class Judged:
     inside: Entity | None = None
     covered: bytes = b""
     signer: bytes = b""
-    dated: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +102,6 @@ class _Walk:
     entity: Entity
     stated: list[str] = field(default_factory=list)
     named: list[str] = field(default_factory=list)
-    dated: float | None = None
     outermost: _Layer | None = None
     kind: Kind | None = None
     layers: int = 0
@@ -227,7 +223,7 @@ class Judge:
         if not self._store.is_empty:
             found = self._combined(layer, walk, claim, now, work)
             verdict = replace(verdict, status=found.status, detail=_shown(found.detail))
-        return Judged(verdict, readable, inside, layer.covered, holders[0].signer if holders else b"", walk.dated)
+        return Judged(verdict, readable, inside, layer.covered, holders[0].signer if holders else b"")
 
     def _combined(self, layer: _Layer, walk: _Walk, claim: Claim, now: float, work: Work) -> Finding:
         """One finding for all signers: some good and some not is PARTIAL (SMIME-21)."""
@@ -322,10 +318,6 @@ def _note(walk: _Walk, message: CpimMessage) -> None:
     for value in message.values("To"):
         with suppress(SyntaxFault):
             walk.named.append(CpimAddress.parse(value).uri)
-    stated = message.first("DateTime")
-    if stated is not None:
-        with suppress(SyntaxFault):
-            walk.dated = parse_rfc3339(stated).timestamp()
 
 
 def _note_all(walk: _Walk, entity: Entity) -> None:

@@ -13,19 +13,16 @@ from .fields import fields_of, same, title
 from .freshness import FRAGMENT_TYPE, SIP_TYPE
 from .identity_body import is_identity_part
 
-MAY_DIFFER = frozenset(("via", "record-route", "route", "max-forwards", "proxy-authorization"))
-"""What proxies change; the Request-URI, too (RFC 3261 section 23.4.1.1)."""
-_OF_THE_BODY = frozenset((
-    "mime-version", "content-type", "content-length", "content-language", "content-encoding", "content-disposition",
-))  # fmt: skip
-"""Inside, these are those of the inner body (RFC 3261 section 23.4.1.2)."""
-_DEFINED = frozenset((
+_COMPARED = frozenset((
     "accept", "accept-encoding", "accept-language", "alert-info", "allow", "authentication-info", "authorization", "call-id", "call-info",
     "contact", "cseq", "date", "error-info", "expires", "from", "in-reply-to", "min-expires", "organization", "priority",
     "proxy-authenticate", "proxy-require", "reply-to", "require", "retry-after", "server", "subject", "supported", "timestamp", "to",
     "unsupported", "user-agent", "warning", "www-authenticate",
 ))  # fmt: skip
-"""The other fields of RFC 3261 section 20. A field that is not defined there is ignored where it differs (section 23.4.1.2)."""
+"""The fields of RFC 3261 section 20, without those that proxies change (section 23.4.1.1: Via, Route, Record-Route, Max-Forwards,
+Proxy-Authorization; and the Request-URI) and those that inside are of the inner body (MIME-Version, Content-*). A field that is not defined
+there is ignored where it differs (section 23.4.1.2).
+"""
 _NEEDED = ("from", "to", "call-id", "cseq")
 """Without these it could be of any request (RFC 3261 section 23.4.2)."""
 
@@ -69,8 +66,8 @@ def difference(copy: Fragment, outer: Outer, *, whole: bool = True) -> str:
     if (copy.start_line or whole) and copy.method != outer.method:
         return "method"
     inside, outside = fields_of(copy), fields_of(outer)
-    compared = [name for name in inside if name in _DEFINED]
-    compared += [name for name in outside if name not in inside and (name in _NEEDED or (whole and name in _DEFINED))]
+    compared = [name for name in inside if name in _COMPARED]
+    compared += [name for name in outside if name not in inside and (name in _NEEDED or (whole and name in _COMPARED))]
     for name in compared:
         if name not in inside or name not in outside or not same(name, inside[name], outside[name]):
             return title(name)

@@ -212,8 +212,6 @@ def test_for_ten_minutes_after_an_outage_what_is_old_is_at_risk() -> None:
     assert it.judge(sighting(NOW + 301, "2"), NOW) == Dated("future timestamp")
     assert it.judge(sighting(NOW, "3"), NOW) == Dated()
     assert it.judge(sighting(NOW, "4"), NOW + 600) == Dated("old timestamp")
-    it.came_up(NOW + 600)
-    assert it.judge(sighting(NOW, "5"), NOW + 1199) == Dated("old timestamp", is_risk=True)
 
 
 @pytest.mark.requirement("MSG-84", "SMIME-23")

@@ -124,7 +124,7 @@ def test_what_a_verdict_holds_and_what_further_rules_need() -> None:
     covered = cpim("im:romeo@sip.example")
     found = judged(signed(ROMEO, covered))
     assert found.verdict.signers == (ROMEO_URI, "im:romeo@sip.example")
-    assert (found.verdict.signed_at, found.dated) == (NOW, NOW)
+    assert found.verdict.signed_at == NOW
     assert found.verdict.digest == f"sha256:{hashlib.sha256(covered).hexdigest()}"
     assert found.covered == covered
     assert found.signer == Certificate.of(ROMEO.certificate).signer != Certificate.of(MIRA.certificate).signer
@@ -135,15 +135,6 @@ def test_what_a_verdict_holds_and_what_further_rules_need() -> None:
 def test_nobody_is_named_for_a_signature_that_does_not_hold() -> None:
     found = judged(clear_signed(TEXT + b"!", sign(ROMEO, TEXT)))
     assert (found.verdict.signers, found.signer) == ((), b"")
-
-
-def test_a_date_beside_the_signature_is_not_signed() -> None:
-    inner = signed().raw
-    outer = Entity.parse(
-        b"Content-Type: message/cpim\r\n\r\nFrom: <%b>\r\nDateTime: 2026-01-02T03:04:05Z\r\n\r\n" % ROMEO_URI.encode() + inner
-    )
-    found = judged(outer)
-    assert (found.verdict.status, found.dated) == (Status.VALID, None)
 
 
 # -- levels of signing -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from functools import lru_cache
 
 from gateway.core.errors import SyntaxFault
 
+from .der import length_octets
+
 MOST_OCTETS = 256 * 1024
 MOST_ELEMENTS = 16_384
 MOST_DEPTH = 32
@@ -170,9 +172,9 @@ def _definite(octets: bytes) -> bytes:
         if tag == _CLOSED:
             whole, closed = b"".join(frames.pop()), tags.pop()
             if closed != b"\x24":
-                whole = closed + _length(len(whole)) + whole
+                whole = closed + length_octets(len(whole)) + whole
             elif tags[-1] != b"\x24":
-                whole = b"\x04" + _length(len(whole)) + whole
+                whole = b"\x04" + length_octets(len(whole)) + whole
             frames[-1].append(whole)
         elif tag & _CONSTRUCTED:
             frames.append([])
@@ -188,10 +190,3 @@ def _tag_end(octets: bytes, at: int) -> int:
         while octets[at] & 0x80:
             at += 1
     return at + 1
-
-
-def _length(size: int) -> bytes:
-    if size < 0x80:
-        return bytes((size,))
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((0x80 | len(octets),)) + octets

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
 from .der import algorithm, explicit, octet_string, sequence
 
-RSA, OAEP = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7"
+OAEP = "1.2.840.113549.1.1.7"
 EC_KEY = "1.2.840.10045.2.1"
 AES128_GCM, AES128_WRAP = "2.16.840.1.101.3.4.1.6", "2.16.840.1.101.3.4.1.5"
 ECDH_SHA256 = "1.3.132.1.11.1"

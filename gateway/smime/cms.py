@@ -10,16 +10,13 @@ from typing import Any
 
 from asn1crypto import algos, cms
 
+from . import oids
 from .asn1 import CmsFault, checked, content_of, first_member, members, object_identifier
 
-DATA = "1.2.840.113549.1.7.1"
 MOST_SIGNERS, MOST_CERTIFICATES = 10, 20
 _MOST_ALGORITHM_OCTETS = 512
-MESSAGE_DIGEST_OID = bytes.fromhex("06092a864886f70d010904")
-"""The type of the attribute that names the digest, as it stands in signed attributes."""
 _INTEGER, _OCTET_STRING, _SEQUENCE, _SET = 0x02, 0x04, 0x30, 0x31
 _EXPLICIT, _CERTIFICATES, _KEY_ID, _SET_OF = 0xA0, 0xA0, 0x80, b"\x31"
-_CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
 # What asn1crypto raises, which reads lazily, for values of another type than a field has.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, OSError)
 
@@ -27,10 +24,10 @@ _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, Over
 class Kind(Enum):
     """What a ContentInfo holds, by its object identifier, whatever smime-type says (SMIME-06)."""
 
-    SIGNED = "1.2.840.113549.1.7.2"
-    ENVELOPED = "1.2.840.113549.1.7.3"
-    AUTH_ENVELOPED = "1.2.840.113549.1.9.16.1.23"
-    COMPRESSED = "1.2.840.113549.1.9.16.1.9"
+    SIGNED = oids.SIGNED_DATA
+    ENVELOPED = oids.ENVELOPED_DATA
+    AUTH_ENVELOPED = oids.AUTH_ENVELOPED_DATA
+    COMPRESSED = oids.COMPRESSED_DATA
     OTHER = ""
 
     @property
@@ -186,12 +183,12 @@ def _attributes(field: bytes) -> SignedAttributes:
     for attribute in each:
         kind, values, *_ = _at_least(members(attribute), 2)
         known.setdefault(object_identifier(kind), []).append(values)
-    signing_time = _only(known, _SIGNING_TIME) if _SIGNING_TIME in known else None
+    signing_time = _only(known, oids.SIGNING_TIME) if oids.SIGNING_TIME in known else None
     return SignedAttributes(
         octets,
         octets[: len(octets) - sum(map(len, each))] + b"".join(sorted(each)),
-        object_identifier(_only(known, _CONTENT_TYPE)),
-        content_of(_only(known, _MESSAGE_DIGEST), _OCTET_STRING),
+        object_identifier(_only(known, oids.CONTENT_TYPE)),
+        content_of(_only(known, oids.MESSAGE_DIGEST), _OCTET_STRING),
         None if signing_time is None else _moment(signing_time),
     )
 

@@ -15,15 +15,13 @@ from gateway.core.verdict import Status
 
 from .asn1 import CmsFault, checked, members
 from .certificates import Certificate
-from .cms import DATA, SignedData, SignerInfo
+from .cms import SignedData, SignerInfo
 from .container import clear_signed, cms_octets
-from .der import SIGNED_DATA, content_info, explicit, octet_string, oid, sequence
-from .layouts import clear_signed as clear_signed_around
-from .layouts import in_lines, opaque
+from .der import content_info, explicit, octet_string, oid, sequence
+from .layouts import MICALGS, in_lines, multipart_signed, opaque
+from .oids import DATA, SIGNED_DATA
 from .signatures import check
 
-_MICALGS = {"sha1": "sha-1", "sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
-"""RFC 8551 section 3.5.3.2."""
 _CONTENT = 2
 """Which element of a SignedData says what is signed: version, digestAlgorithms, encapContentInfo (RFC 5652 section 5.1)."""
 
@@ -107,8 +105,8 @@ def to_clear(entity: Entity) -> Entity | None:
         detached = _with_content(definite, b"")
         if _elements(definite)[-1] not in blob:
             return None
-        micalg = ",".join(sorted({_MICALGS[signer.digest] for signer in signed.signers}))
-        return clear_signed_around(signed.content, detached, micalg, _other_headers(entity))
+        micalg = ",".join(sorted({MICALGS[signer.digest] for signer in signed.signers}))
+        return multipart_signed(signed.content, detached, micalg, _other_headers(entity))
     except (Refusal, SyntaxFault):
         return None
 
@@ -119,7 +117,7 @@ def _holds(signed: SignedData, content: bytes) -> bool:
 
 
 def _is_over(signer: SignerInfo, signed: SignedData, content: bytes) -> bool:
-    if signer.digest not in _MICALGS:
+    if signer.digest not in MICALGS:
         return False
     if signer.attributes is not None:
         return signer.attributes.message_digest == hashlib.new(signer.digest, content).digest()

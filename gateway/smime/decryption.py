@@ -30,9 +30,10 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from gateway.core.errors import GatewayError
 
 from .asn1 import CmsFault, checked, members
-from .ciphers import CBC_KEY_OCTETS, ECDH_DIGESTS, GCM_KEY_OCTETS, OAEP, RSA, TRIPLE_DES_CBC, wrapping_key
+from .ciphers import CBC_KEY_OCTETS, ECDH_DIGESTS, GCM_KEY_OCTETS, OAEP, TRIPLE_DES_CBC, wrapping_key
 from .cms import SignerId
 from .keys import Account
+from .oids import RSA
 
 _MOST_RECIPIENTS = 100
 _LEAST_ICV, _MOST_ICV = 12, 16

@@ -10,19 +10,19 @@ from functools import lru_cache
 
 _UTC_TIME_ENDS = 2050
 
-DATA = "1.2.840.113549.1.7.1"
-SIGNED_DATA = "1.2.840.113549.1.7.2"
-AUTH_ENVELOPED_DATA = "1.2.840.113549.1.9.16.1.23"
-
 
 def tlv(tag: int, *contents: bytes) -> bytes:
     """A value of any type. tag: the identifier octet; tags above 30 are not needed here."""
     value = b"".join(contents)
-    size = len(value)
+    return b"%c%b%b" % (tag, length_octets(len(value)), value)
+
+
+def length_octets(size: int) -> bytes:
+    """The length octets of a value of this many octets (X.690 section 8.1.3)."""
     if size < 0x80:
-        return b"%c%c%b" % (tag, size, value)
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return b"%c%c%b%b" % (tag, 0x80 | len(length), length, value)
+        return bytes((size,))
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((0x80 | len(octets), *octets))
 
 
 def explicit(number: int, *contents: bytes) -> bytes:

@@ -18,10 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.core.mime import Entity
 
 from .certificates import Certificate
-from .ciphers import AES128_GCM, AES128_WRAP, AES128_WRAP_OCTETS, EC_KEY, ECDH_SHA256, RSA, wrapping_key
+from .ciphers import AES128_GCM, AES128_WRAP, AES128_WRAP_OCTETS, EC_KEY, ECDH_SHA256, wrapping_key
 from .der import (
-    AUTH_ENVELOPED_DATA,
-    DATA,
     NULL,
     algorithm,
     content_info,
@@ -36,6 +34,7 @@ from .der import (
 )
 from .fitness import may_receive
 from .layouts import opaque
+from .oids import AUTH_ENVELOPED_DATA, DATA, RSA
 
 SMIME_TYPES = {"rfc8551": "authEnveloped-data", "rfc8591": "auth-enveloped-data"}
 """The two spellings, by the words of `[[route]] smime_type` (SMIME-06)."""

@@ -13,6 +13,8 @@ from gateway.core.protection import SIGNATURE_TYPE
 
 _LINE_OCTETS = 48  # 64 characters of base64
 _OBJECT, _SIGNATURE = "smime.p7m", "smime.p7s"
+MICALGS = {"sha1": "sha-1", "sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
+"""Digests, by their names in CMS, as the parameter micalg has them (RFC 8551 section 3.5.3.2)."""
 
 
 def opaque(blob: bytes, smime_type: str, *, base64: bool = False, others: Headers = ()) -> Entity:
@@ -23,7 +25,7 @@ def opaque(blob: bytes, smime_type: str, *, base64: bool = False, others: Header
     return Entity.compose((*others, *headers), in_lines(blob) if base64 else blob)
 
 
-def clear_signed(covered: bytes, blob: bytes, micalg: str, others: Headers = ()) -> Entity:
+def multipart_signed(covered: bytes, blob: bytes, micalg: str, others: Headers = ()) -> Entity:
     """multipart/signed: the octets of the entity that the signature covers, and the detached signature (RFC 8551 section 3.5.3)."""
     boundary = boundary_outside(covered)
     headers = (

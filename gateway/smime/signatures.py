@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from gateway.core.verdict import Status
 
 from .asn1 import CmsFault
-from .cms import DATA, MESSAGE_DIGEST_OID, SignerInfo
+from .cms import SignerInfo
+from .der import oid
+from .oids import DATA, MESSAGE_DIGEST
 
 _MOST_EXPONENT_BITS = 33
 MOST_RSA_BITS, LEAST_RSA_BITS, STRONG_RSA_BITS = 8192, 1024, 2048
@@ -32,7 +34,7 @@ WEAK_DIGESTS = frozenset(("sha1",))
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 # The signature algorithm of RSA and of ECDSA may name its hash.
 _NAMED_HASHES = {f"{name}_{scheme}": name for name in _HASHES for scheme in ("rsa", "ecdsa")}
-_MICALGS = {"sha1": "sha1", "sha256": "sha256", "sha384": "sha384", "sha512": "sha512", "md5": "md5", "sha224": "sha224"}
+_KNOWN_DIGESTS = frozenset((*_HASHES, "sha224", "md5"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def check(signer: SignerInfo, content: bytes, content_type: str, key: PublicKeyT
     attributes = signer.attributes
     if attributes is None:
         # Attributes that are passed off as content were signed, but as something else.
-        if content.startswith(b"\x31") and MESSAGE_DIGEST_OID in content:
+        if content.startswith(b"\x31") and oid(MESSAGE_DIGEST) in content:
             return _invalid("the content is signed attributes")
         candidates: tuple[bytes, ...] = (content,)
     else:
@@ -76,7 +78,8 @@ def names_other_digest(micalg: str, signer: SignerInfo) -> bool:
 
 def _micalg(text: str) -> str:
     """The name of a digest as CMS has it here; empty for one that is not known."""
-    return _MICALGS.get(text.strip(" \t").lower().removeprefix("rsa-").removeprefix("id-").replace("-", ""), "")
+    name = text.strip(" \t").lower().removeprefix("rsa-").removeprefix("id-").replace("-", "")
+    return name if name in _KNOWN_DIGESTS else ""
 
 
 def _checked(signer: SignerInfo, candidates: tuple[bytes, ...], key: PublicKeyTypes) -> Finding:

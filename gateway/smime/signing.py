@@ -19,9 +19,7 @@ from gateway.core.mime import Entity, split_multipart
 from gateway.core.protection import MOST_DEPTH, protection_of
 
 from .der import (
-    DATA,
     NULL,
-    SIGNED_DATA,
     algorithm,
     attribute,
     content_info,
@@ -35,12 +33,11 @@ from .der import (
     set_of,
 )
 from .keys import Account
-from .layouts import clear_signed, opaque
+from .layouts import MICALGS, multipart_signed, opaque
+from .oids import CONTENT_TYPE, DATA, MESSAGE_DIGEST, RSA, SIGNED_DATA, SIGNING_TIME
 
 _DIGESTS = {"sha256": "2.16.840.1.101.3.4.2.1", "sha512": "2.16.840.1.101.3.4.2.3"}
-_MICALGS = {"sha256": "sha-256", "sha512": "sha-512"}
-_RSA, _ECDSA, _ED25519 = "1.2.840.113549.1.1.1", "1.2.840.10045.4.3.2", "1.3.101.112"
-_CONTENT_TYPE, _MESSAGE_DIGEST, _SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
+_ECDSA, _ED25519 = "1.2.840.10045.4.3.2", "1.3.101.112"
 
 
 def signed_opaque(entity: Entity, account: Account, signed_at: float, *, with_certificate: bool = True) -> Entity:
@@ -56,7 +53,7 @@ def signed_opaque(entity: Entity, account: Account, signed_at: float, *, with_ce
 def signed_clear(entity: Entity, account: Account, signed_at: float, *, with_certificate: bool = True) -> Entity:
     """The entity and a detached signature: multipart/signed, which every client can read. Arguments and errors as `signed_opaque`."""
     blob = signed_data(entity, account, signed_at, detached=True, with_certificate=with_certificate)
-    return clear_signed(entity.raw, blob, _MICALGS[_digest_of(account)])
+    return multipart_signed(entity.raw, blob, MICALGS[_digest_of(account)])
 
 
 def signed_data(entity: Entity, account: Account, signed_at: float, *, detached: bool = False, with_certificate: bool = True) -> bytes:
@@ -68,9 +65,9 @@ def signed_data(entity: Entity, account: Account, signed_at: float, *, detached:
     own, digest = account.certificate, _digest_of(account)
     named = algorithm(_DIGESTS[digest])
     attributes = set_of(
-        attribute(_CONTENT_TYPE, oid(DATA)),
-        attribute(_SIGNING_TIME, moment(signed_at)),
-        attribute(_MESSAGE_DIGEST, octet_string(hashlib.new(digest, entity.raw).digest())),
+        attribute(CONTENT_TYPE, oid(DATA)),
+        attribute(SIGNING_TIME, moment(signed_at)),
+        attribute(MESSAGE_DIGEST, octet_string(hashlib.new(digest, entity.raw).digest())),
     )
     # Signed as SET OF, carried as [0] IMPLICIT (RFC 5652 section 5.4).
     signature_algorithm, signature = _signature(account, attributes)
@@ -95,7 +92,7 @@ def _signature(account: Account, octets: bytes) -> tuple[bytes, bytes]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return algorithm(_ECDSA), key.sign(octets, ec.ECDSA(hashes.SHA256()))
     # Every reader knows the identifier that does not name the digest (RFC 3370 section 3.2).
-    return algorithm(_RSA, NULL), key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+    return algorithm(RSA, NULL), key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
 
 
 def is_dated(entity: Entity) -> bool:

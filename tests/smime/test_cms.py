@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.smime.asn1 import CmsFault
-from gateway.smime.cms import DATA, Kind, Pss, SignedData, kind_of
+from gateway.smime.cms import Kind, Pss, SignedData, kind_of
+from gateway.smime.oids import DATA
 
 from .authority import NOW, TEXT, Attributes, Authority, der, openssl, openssl_sign, sign
 

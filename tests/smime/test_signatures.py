@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from gateway.core.verdict import Status
-from gateway.smime.cms import DATA, SignedData
+from gateway.smime.cms import SignedData
+from gateway.smime.oids import DATA
 from gateway.smime.signatures import Finding, check, names_other_digest
 
 from .authority import TEXT, Attributes, Authority, Holder, key, openssl_sign, raw_signature, sign

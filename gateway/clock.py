@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-GRACE_SECONDS = 600.0
-"""How long after an outage of ours what is stale may have waited for us (MSG-85)."""
+from gateway.core.dates import GRACE_SECONDS
+
 OUTAGE_SECONDS = 300.0
 """What waited less than that is not stale."""
 _ASK_AGAIN_SECONDS = 60.0

@@ -27,7 +27,7 @@ KNOWS = {
     "mappings": set(),
     "__init__": set(),
     "logs": set(),
-    "clock": set(),
+    "clock": {"core"},
     "translation": {"core", "sip", "xmpp", "relay", "smime"},
     "app": {*ALL, "translation", "logs", "clock"},
     "cli": {*ALL, "translation", "logs", "app", "__init__"},

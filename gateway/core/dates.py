@@ -121,7 +121,12 @@ def _sip_second(posix: int) -> str:
 
 MOST_OFF_SECONDS = 300
 """How far a signed date may be from now (RFC 3923 section 6.9: five minutes; SMIME-23)."""
-OLD, FUTURE = "old timestamp", "future timestamp"
+OLD, FUTURE, DECREASING, UNDATED, REPEATED = "old timestamp", "future timestamp", "decreasing timestamp", "undated", "repeated"
+"""What can be wrong with a signed date: the values of `Verdict.date`."""
+REPLAY_SECONDS = 3600
+"""How long something signed is known again (MSG-86): the interval of RFC 3893 section 10."""
+GRACE_SECONDS = 600.0
+"""For how long after an outage of ours what is old may have waited for us (MSG-85)."""
 
 
 def staleness(stated: float, now: float) -> str:

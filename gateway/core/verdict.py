@@ -28,6 +28,10 @@ class Status(Enum):
     NOT_CHECKED = "not-checked"
 
 
+HOLDING = frozenset((Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.WEAK, Status.DOMAIN_SIGNED))
+"""A signature holds, by who may sign for the author; not all of these are good enough everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was found.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.core.dates import staleness
+from gateway.core.dates import REPEATED, REPLAY_SECONDS, UNDATED, staleness
 from gateway.core.digest import AgingDigestMap
 from gateway.core.errors import Refusal
 from gateway.core.mime import Entity
@@ -19,15 +19,13 @@ from gateway.core.protection import Protection, protected_parts, protection_of
 from gateway.core.remember import learn
 from gateway.core.verdict import NOT_CHECKED, Status, Verdict
 
-REMEMBERED_SECONDS = 3600
-"""How long a signed request is known again (MSG-86)."""
 MOST_REMEMBERED = 500_000
 ANSWERED, ANSWERED_SECONDS = 5, 60
 """So many stale requests of one source are answered in so many seconds (MSG-82)."""
 _SILENT_SECONDS = 64
 _MOST_SILENT, _MOST_SOURCES = 100_000, 4096
 _SIGNED = (Protection.CLEAR_SIGNED, Protection.SIGNED)
-_UNDATED, _REPEATED = Verdict(Status.NOT_CHECKED, date="undated"), Verdict(Status.REPLAY_RISK, date="repeated")
+_UNDATED, _REPEATED = Verdict(Status.NOT_CHECKED, date=UNDATED), Verdict(Status.REPLAY_RISK, date=REPEATED)
 
 log = structlog.get_logger("sip")
 
@@ -46,7 +44,7 @@ class SignedDates:
 
     def __init__(self, *, mark: bool = False, clock_is_true: Callable[[], bool] = lambda: True, grace_until: float = 0.0) -> None:
         self._mark, self._clock_is_true, self._grace_until = mark, clock_is_true, grace_until
-        self._kept = AgingDigestMap(REMEMBERED_SECONDS, MOST_REMEMBERED, 0.0)
+        self._kept = AgingDigestMap(REPLAY_SECONDS, MOST_REMEMBERED, 0.0)
         self._silent = AgingDigestMap(_SILENT_SECONDS, _MOST_SILENT, 0.0)
         # Of each source, the requests that were answered last, and when.
         self._answered: dict[str, dict[int, float]] = {}

@@ -10,31 +10,26 @@ from hashlib import sha256
 from math import floor
 from typing import NamedTuple
 
+from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.cpim import CPIM_TYPE, CpimMessage
-from gateway.core.dates import OLD, parse_rfc3339, parse_sip_date, staleness
+from gateway.core.dates import DECREASING, GRACE_SECONDS, OLD, REPEATED, REPLAY_SECONDS, UNDATED, parse_rfc3339, parse_sip_date, staleness
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import MIXED, Entity, split_multipart
 from gateway.core.ports import Outer
 from gateway.core.remember import learn
 from gateway.core.sipfrag import parse
-from gateway.core.verdict import Status, Verdict
+from gateway.core.verdict import HOLDING, Status, Verdict
 
-UNDATED, DECREASING, REPEATED = "undated", "decreasing timestamp", "repeated"
-REMEMBERED_SECONDS = 3600.0
-"""How long a signed object is known again (MSG-86): the interval of RFC 3893 section 10."""
 RISING_SECONDS = 600.0
 """For how long a later date has to be later than an earlier one (RFC 3923 section 6.9)."""
-GRACE_SECONDS = 600.0
-"""For how long after an outage of ours what is old may have waited for us (MSG-85)."""
 MOST_REMEMBERED = 65_536
-SIP_TYPE, FRAGMENT_TYPE = "message/sip", "message/sipfrag"
-_SURE = (Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.WEAK, Status.DOMAIN_SIGNED)
+SIP_TYPE = "message/sip"
 
 
 class Memory:
     """Keys that are known for a time, at most so many of them: of more the oldest are forgotten."""
 
-    def __init__(self, seconds: float = REMEMBERED_SECONDS, most: int = MOST_REMEMBERED) -> None:
+    def __init__(self, seconds: float = REPLAY_SECONDS, most: int = MOST_REMEMBERED) -> None:
         self._seconds, self._most = seconds, most
         self._at: dict[bytes, float] = {}
 
@@ -155,7 +150,7 @@ def _keys(sighting: Sighting) -> tuple[bytes, ...]:
 
 def marked(verdict: Verdict, dated: Dated) -> Verdict:
     """The verdict with what was found of its date; what was good otherwise is no more where it may be a replay."""
-    status = Status.REPLAY_RISK if dated.is_risk and verdict.status in _SURE else verdict.status
+    status = Status.REPLAY_RISK if dated.is_risk and verdict.status in HOLDING else verdict.status
     return replace(verdict, status=status, date=dated.label)
 
 

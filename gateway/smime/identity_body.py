@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from gateway.core.dates import parse_sip_date, staleness
+from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
+from gateway.core.dates import REPEATED, parse_sip_date, staleness
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, split_multipart
 from gateway.core.ports import Outer
 from gateway.core.protection import CLEAR_SIGNED, MOST_DEPTH, MOST_PARTS, Protection, protected_parts, protection_of
 from gateway.core.sipfrag import Fragment, parse
-from gateway.core.verdict import Status, Verdict
+from gateway.core.verdict import HOLDING, Status, Verdict
 
 from .fields import address_of, fields_of, same, title
-from .freshness import FRAGMENT_TYPE, REPEATED, Memory, key_of
+from .freshness import Memory, key_of
 
 REQUIRED = ("from", "to", "date", "call-id", "cseq")
 """What a MESSAGE's has to have (FRAG-61): a MESSAGE has no Contact, which is what others are bound to."""
@@ -153,10 +154,7 @@ def with_identity(verdict: Verdict, asserted: Asserted | None, body: Entity) -> 
     told = f"identity body: {asserted.fault}" if asserted.fault else ""
     detail = "; ".join(filter(None, (verdict.detail, told)))
     inside = identity_bodies(body)
-    if verdict.status in _SURE and all(part in inside for part in protected_parts(body)):
+    if verdict.status in HOLDING and all(part in inside for part in protected_parts(body)):
         verdict = replace(verdict, status=Status.PARTIAL)
         detail = "; ".join(filter(None, ("only an identity body is signed", detail)))
     return replace(verdict, asserted=asserted.who, detail=detail)
-
-
-_SURE = (Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.WEAK, Status.DOMAIN_SIGNED)

@@ -18,7 +18,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
 from gateway.core.protection import CLEAR_SIGNED, CMS_TYPES, MOST_DEPTH, protected_parts, protection_of
 from gateway.core.text import one_line
-from gateway.core.verdict import NOT_CHECKED, Status, Verdict
+from gateway.core.verdict import HOLDING, NOT_CHECKED, Status, Verdict
 
 from .asn1 import CmsFault
 from .certificates import Certificate
@@ -51,7 +51,6 @@ PRECEDENCE: dict[Status, str] = {
     Status.VALID: "the author has signed all of it",
 }
 """What each status says. Of several the one that stands first here is said."""
-_GOOD = frozenset((Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.WEAK, Status.DOMAIN_SIGNED))
 _RANK = {status: rank for rank, status in enumerate(PRECEDENCE)}
 
 
@@ -232,7 +231,7 @@ class Judge:
             for signer, checked in zip(layer.signed.signers, layer.checked, strict=True)
         ]
         worst = first_of(each)
-        if worst.status not in _GOOD and any(found.status in _GOOD for found in each):
+        if worst.status not in HOLDING and any(found.status in HOLDING for found in each):
             return Finding(Status.PARTIAL, f"not all signers have signed well: {worst.detail}")
         return worst
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import MIXED, Entity, split_multipart
 from gateway.core.ports import Outer
 from gateway.core.sipfrag import Fragment, Kind, parse
 
 from .fields import fields_of, same, title
-from .freshness import FRAGMENT_TYPE, SIP_TYPE
+from .freshness import SIP_TYPE
 from .identity_body import is_identity_part
 
 _COMPARED = frozenset((

@@ -48,7 +48,7 @@ Extension = TypeVar("Extension", bound=x509.ExtensionType)
 class Certificate:
     """One certificate, as far as it matters here.
 
-    loaded: for the library. fingerprint: SHA-256 of its DER. signer: SHA-256 of its public key. names: as `Verdict.signers` has them.
+    loaded: for the library. fingerprint: SHA-256 of its DER. key_digest: SHA-256 of its public key. names: as `Verdict.signers` has them.
     issuer: the DER of a Name. key_id: subject key identifier, empty without one. since, until: POSIX seconds. not_for_signing: empty, or
     why it must not sign (SMIME-28). is_authority: it may stand above another one.
     """
@@ -56,7 +56,7 @@ class Certificate:
     loaded: x509.Certificate
     key: PublicKeyTypes
     fingerprint: bytes
-    signer: bytes
+    key_digest: bytes
     names: tuple[str, ...]
     issuer: bytes
     serial: int
@@ -100,7 +100,7 @@ def _read(der: bytes) -> Certificate:
             certificate,
             key,
             hashlib.sha256(der).digest(),
-            hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest(),
+            digest_of(key),
             tuple(islice(_names(extensions), _MOST_NAMES)),
             # The version is left out where it is the first one.
             tbs[3 if tbs[0][0] == _EXPLICIT else 2],
@@ -108,7 +108,7 @@ def _read(der: bytes) -> Certificate:
             _key_id(extensions),
             certificate.not_valid_before_utc.timestamp(),
             certificate.not_valid_after_utc.timestamp(),
-            _not_for(extensions, SIGNING),
+            not_for(extensions, SIGNING),
             _is_authority(key, extensions),
         )
     except (*UNREADABLE, IndexError) as error:
@@ -148,8 +148,16 @@ def _key_id(extensions: x509.Extensions) -> bytes:
     return found.digest if found else b""
 
 
-def _not_for(extensions: x509.Extensions, wanted: Sequence[str]) -> str:
-    """Why a certificate is not for this: one of these key usages, where it states any, and mail, where it states what for."""
+def digest_of(key: PublicKeyTypes) -> bytes:
+    """SHA-256 of a public key, whatever certificate it is in."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def not_for(extensions: x509.Extensions, wanted: Sequence[str]) -> str:
+    """Why a certificate is not for this: one of these key usages, where it states any, and mail, where it states what for.
+
+    Empty where it is.
+    """
     usage, uses = _extension(extensions, x509.KeyUsage), _extension(extensions, x509.ExtendedKeyUsage)
     if usage and not any(getattr(usage, name) for name in wanted):
         return f"its key usage is not {' or '.join(wanted)}"

@@ -73,7 +73,12 @@ def cms_octets(entity: Entity) -> bytes:
     return octets
 
 
+def has_lone_line_end(octets: bytes) -> bool:
+    """Whether there is a CR or an LF that is not half of a CR LF."""
+    pairs = octets.count(b"\r\n")
+    return octets.count(b"\r") != pairs or octets.count(b"\n") != pairs
+
+
 def with_crlf(octets: bytes) -> bytes | None:
     """The octets with CR LF line ends, where a CR or LF stands alone (SMIME-15); None where none does."""
-    mended, count = _LONE_LINE_END.subn(b"\r\n", octets)
-    return mended if count else None
+    return _LONE_LINE_END.sub(b"\r\n", octets) if has_lone_line_end(octets) else None

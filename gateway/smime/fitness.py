@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.core.address import Address, SipAddress, mapped_user
+from gateway.core.address import Address, mapped_user
 from gateway.core.domain import ascii_domain
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.jid import jid_from_xmpp_uri, unescape_local
 from gateway.core.uri import Uri
 
-from .certificates import USES, Certificate
+from .certificates import Certificate, not_for
+from .identity import HomeOf, normal
 from .signatures import MOST_RSA_BITS, STRONG_RSA_BITS
-
-HomeOf = Callable[[str], Address | None]
-"""Whom a sip:, im: or xmpp: URI names, as home address; None, SyntaxFault or Refusal for nobody who is known here."""
 
 
 def is_name_of(name: str, address: str, home_of: HomeOf | None = None, *, rfc822: bool = False) -> bool:
@@ -44,10 +40,11 @@ def is_name_of(name: str, address: str, home_of: HomeOf | None = None, *, rfc822
 def account_name(home: Address) -> str:
     """A home address as accounts are known by: "juliet@xmpp.example".
 
+    >>> from gateway.core.address import SipAddress
     >>> account_name(SipAddress("Romeo", "sip.example"))
     'romeo@sip.example'
     """
-    return str(home.normal if isinstance(home, SipAddress) else home.bare)
+    return str(normal(home))
 
 
 def _party(name: str) -> tuple[str, str]:
@@ -74,15 +71,7 @@ def may_receive(certificate: Certificate) -> bool:
     """Whether one can encrypt for it: an RSA key that enciphers, or a P-256 key that agrees; where it says what for, for mail."""
     match certificate.key:
         case rsa.RSAPublicKey() as key if STRONG_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
-            return _allows(certificate, "key_encipherment")
+            return not not_for(certificate.loaded.extensions, ("key_encipherment",))
         case ec.EllipticCurvePublicKey() as key if key.curve.name == "secp256r1":
-            return _allows(certificate, "key_agreement")
+            return not not_for(certificate.loaded.extensions, ("key_agreement",))
     return False
-
-
-def _allows(certificate: Certificate, usage: str) -> bool:
-    stated = {type(each.value): each.value for each in certificate.loaded.extensions}
-    usages, uses = stated.get(x509.KeyUsage), stated.get(x509.ExtendedKeyUsage)
-    if isinstance(usages, x509.KeyUsage) and not getattr(usages, usage):
-        return False
-    return not isinstance(uses, x509.ExtendedKeyUsage) or any(use in USES for use in uses)

@@ -22,8 +22,8 @@ from gateway.core.verdict import Status, Verdict
 
 from .certificates import Certificate
 from .encryption import encrypted
-from .fitness import HomeOf, may_receive
-from .identity import normal
+from .fitness import may_receive
+from .identity import HomeOf, normal
 from .keys import Account, Accounts
 from .signing import is_canonical, signed_clear, signed_opaque
 

@@ -27,19 +27,21 @@ from gateway.core.verdict import Status
 
 from .signatures import Finding
 
+HomeOf = Callable[[str], Address | None]
+"""Whose home address a sip:, sips:, im:, tel: or xmpp: URI, or a JID, names; None, SyntaxFault or Refusal for nobody known here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Who is said to have written a message.
 
-    author: as home address. author_uri: as asserted, From of the request or of the stanza; empty for nothing beside `author`. home_of: the
-    home address that a sip:, sips:, im: or xmpp: URI, or a JID, names; None for nobody. recipient: who gets it; None where that is not
-    known.
+    author: as home address. author_uri: as asserted, From of the request or of the stanza; empty for nothing beside `author`.
+    recipient: who gets it; None where that is not known.
     """
 
     author: Address
     author_uri: str
-    home_of: Callable[[str], Address | None]
+    home_of: HomeOf
     recipient: Address | None = None
 
     def home(self, text: str) -> Address | None:

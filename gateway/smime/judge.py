@@ -222,7 +222,7 @@ class Judge:
         if not self._store.is_empty:
             found = self._combined(layer, walk, claim, now, work)
             verdict = replace(verdict, status=found.status, detail=_shown(found.detail))
-        return Judged(verdict, readable, inside, layer.covered, holders[0].signer if holders else b"")
+        return Judged(verdict, readable, inside, layer.covered, holders[0].key_digest if holders else b"")
 
     def _combined(self, layer: _Layer, walk: _Walk, claim: Claim, now: float, work: Work) -> Finding:
         """One finding for all signers: some good and some not is PARTIAL (SMIME-21)."""

@@ -25,22 +25,23 @@ from urllib.parse import quote, unquote
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from gateway.core.address import Address
 from gateway.core.dates import format_rfc3339
 from gateway.core.errors import ConfigFault, Refusal, SyntaxFault
 
 from .asn1 import CmsFault
-from .certificates import UNREADABLE, Certificate
-from .fitness import HomeOf, account_name, is_name_of
+from .certificates import UNREADABLE, Certificate, digest_of
+from .fitness import account_name, is_name_of
+from .identity import HomeOf
+from .signatures import MOST_RSA_BITS, STRONG_RSA_BITS
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 SUFFIX = ".pem"
 NEARLY_SECONDS = 30 * 86_400
 """A certificate that ends within this time is warned of."""
 
-_LEAST_RSA_BITS, _MOST_RSA_BITS = 2048, 8192
 _MOST_OCTETS = 65_536
 _MOST_CERTIFICATES = 20
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -171,8 +172,8 @@ def parse_account(file: str, address: str, octets: bytes) -> Account:
     blocks = [(found[1], found[0]) for found in _BLOCK.finditer(octets)]
     key = _private_key(file, octets, [block for kind, block in blocks if kind in _KEY_KINDS])
     certificates = _certificates(file, [block for kind, block in blocks if kind == b"CERTIFICATE"])
-    mine = sha256(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-    own = [each for each in certificates if each.signer == mine]
+    mine = digest_of(key.public_key())
+    own = [each for each in certificates if each.key_digest == mine]
     if not own:
         raise ConfigFault(file, "certificate", "the private key fits no certificate in the file")
     return Account(address, key, own[0], tuple(each for each in certificates if each is not own[0]))
@@ -187,11 +188,11 @@ def _private_key(file: str, octets: bytes, blocks: list[bytes]) -> PrivateKey:
         key = load_pem_private_key(blocks[0], None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ConfigFault(file, "key", "cannot be read") from None
-    if isinstance(key, rsa.RSAPrivateKey) and _LEAST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS:
+    if isinstance(key, rsa.RSAPrivateKey) and STRONG_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
         return key
     if isinstance(key, ed25519.Ed25519PrivateKey) or (isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp256r1"):
         return key
-    raise ConfigFault(file, "key", f"must be P-256, Ed25519, or RSA of {_LEAST_RSA_BITS} to {_MOST_RSA_BITS} bits (SMIME-28)")
+    raise ConfigFault(file, "key", f"must be P-256, Ed25519, or RSA of {STRONG_RSA_BITS} to {MOST_RSA_BITS} bits (SMIME-28)")
 
 
 def _certificates(file: str, blocks: list[bytes]) -> list[Certificate]:

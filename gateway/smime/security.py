@@ -34,10 +34,9 @@ from .container import cms_octets
 from .conversion import to_clear
 from .decryption import Failures, Undecipherable, decrypted, tells_by_failing
 from .extract import with_text
-from .fitness import HomeOf
 from .freshness import Dated, Freshness, Sighting, agrees, entity_of, marked, request_of, signed_date
 from .hosting import Hosting
-from .identity import Claim, normal
+from .identity import Claim, HomeOf, normal
 from .identity_body import IdentityBodies, with_identity
 from .judge import Judge, Judged
 from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of

@@ -18,6 +18,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, split_multipart
 from gateway.core.protection import MOST_DEPTH, protection_of
 
+from .container import has_lone_line_end
 from .der import (
     NULL,
     algorithm,
@@ -112,7 +113,7 @@ def is_canonical(entity: Entity) -> bool:
     while waiting:
         depth, each = waiting.pop()
         inner, own = _taken_apart(each) if depth < MOST_DEPTH else ((), each.raw)
-        if _has_bare(own):
+        if has_lone_line_end(own):
             return False
         waiting += [(depth + 1, part) for part in inner]
     return True
@@ -133,9 +134,3 @@ def _taken_apart(entity: Entity) -> tuple[tuple[Entity, ...], bytes]:
     except (Refusal, SyntaxFault):
         return (), entity.raw
     return (), entity.raw if kind.type == "text" else head
-
-
-def _has_bare(octets: bytes) -> bool:
-    """Whether there is a CR or an LF that is not half of a CR LF."""
-    pairs = octets.count(b"\r\n")
-    return octets.count(b"\r") != pairs or octets.count(b"\n") != pairs

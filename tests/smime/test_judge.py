@@ -127,7 +127,7 @@ def test_what_a_verdict_holds_and_what_further_rules_need() -> None:
     assert found.verdict.signed_at == NOW
     assert found.verdict.digest == f"sha256:{hashlib.sha256(covered).hexdigest()}"
     assert found.covered == covered
-    assert found.signer == Certificate.of(ROMEO.certificate).signer != Certificate.of(MIRA.certificate).signer
+    assert found.signer == Certificate.of(ROMEO.certificate).key_digest != Certificate.of(MIRA.certificate).key_digest
     assert found.readable is not None
     assert found.readable.text() == "Lunch?"
 

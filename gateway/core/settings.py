@@ -125,11 +125,11 @@ class DigestSettings:
 class SmimeSettings:
     """`[smime]`: what is done with messages that are signed or encrypted from end to end, beside carrying them.
 
-    anchors: certificates of the authorities that people's certificates have to come from, PEM; without them nothing is checked.
-    certificates: of people, PEM: signers who send none, whom to encrypt for; a self-signed one in it is trusted for its names.
+    anchors: certificates of the authorities that people's certificates have to come from, PEM. certificates: of people, PEM: signers who
+    send none, whom to encrypt for; a self-signed one in it is trusted for its names. Without either of them nothing is checked.
     crls: revocation lists, PEM. keys: the folder of the hosted accounts. body: the readable text goes beside the protected object to XMPP.
-    verdict: so does what was found. require: of these domains only what is signed and valid is taken. rfc822: an email address in a
-    certificate counts as the sip: address.
+    verdict: so does what was found. require: of these domains only what is valid, with a fresh date under the signature, is taken.
+    rfc822: an email address in a certificate counts as the sip: address.
     """
 
     anchors: Path | None = None

@@ -369,7 +369,7 @@ def test_what_is_not_for_the_gateway_alone_crosses_to_a_hosted_account_too(tmp_p
 
 
 # -- for a hosted author --------------------------------------------------------------------------------------------------
-@pytest.mark.requirement("SMIME-07", "E2E-15", "SMIME-22")
+@pytest.mark.requirement("SMIME-07", "E2E-15", "SMIME-22", "MSG-8A", "MSG-8C")
 def test_what_a_hosted_author_writes_to_sip_is_signed_as_message_cpim_with_the_date_of_the_request(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
     octets = bridge.request(bridge.from_xmpp("<body>Prav.</body>"))

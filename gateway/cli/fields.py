@@ -134,7 +134,7 @@ def _stanza(stanza: Element | None) -> dict[str, str]:
 
 def _value(name: str, element: Element) -> str:
     """What an element says that is not said by its being there."""
-    if element.tag == f"{{{xml.E2E}}}e2e":
+    if element.tag == xml.E2E_TAG:
         try:
             return _described(entity_in("".join(element.itertext())))
         except SyntaxFault as fault:

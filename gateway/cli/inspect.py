@@ -89,7 +89,7 @@ def _signature(message: Read) -> dict[str, Any]:
 
 def _may_be_protected(message: Read) -> bool:
     if message.stanza is not None:
-        return message.stanza.find(f"{{{xml.E2E}}}e2e") is not None
+        return message.stanza.find(xml.E2E_TAG) is not None
     if message.cpim is not None:
         return is_protected(message.cpim.entity)
     return isinstance(message.sip, Request) and protected_body(message.sip) is not None

@@ -18,7 +18,7 @@ from gateway.core.uri import Uri
 from gateway.core.verdict import Status, Verdict
 from gateway.sip.message import Request
 from gateway.sip.reading import body_of, outer_of
-from gateway.smime.freshness import entity_of
+from gateway.smime.container import entity_of
 from gateway.smime.identity import Claim
 from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
@@ -43,7 +43,7 @@ def protected_in(message: Read) -> Protected | None:
     found = None
     if isinstance(message.sip, Request) and message.sip.body and message.sip.content_type:
         found = Protected(body_of(message.sip), message.sip.from_.uri_text, outer_of(message.sip))
-    elif message.stanza is not None and (secured := message.stanza.find(f"{{{xml.E2E}}}e2e")) is not None:
+    elif message.stanza is not None and (secured := message.stanza.find(xml.E2E_TAG)) is not None:
         found = Protected(entity_in("".join(secured.itertext())), message.stanza.get("from", ""))
     elif message.cpim is not None:
         author = message.cpim.sender

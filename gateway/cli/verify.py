@@ -56,8 +56,10 @@ def command(
     """Check the S/MIME signature in a message: whether it covers all of it, by whom, and whether its certificate leads to an authority.
 
     FILE: a SIP message, an XMPP stanza with <e2e/> or a message/cpim object; - or nothing reads standard input. With --ca no
-    configuration is needed. Exit code 0 when it holds, for its author (valid) or for the domain of its author (domain-signed); 1 when it
-    does not. How long ago it was signed does not count here.
+    configuration is needed or read; the other files, and --rfc822, count beside --ca alone. Exit code 0 when it holds: for its author
+    (valid, or valid-after-canonicalisation: line ends were changed on the way) or for the domain of its author (domain-signed); 1 when it
+    does not, and when nothing is signed. How long ago it was signed does not count here. People are who they are written as: pairs of
+    users.toml are not looked at. What is encrypted is not decrypted.
 
     \b
     Examples:

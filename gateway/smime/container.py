@@ -73,6 +73,14 @@ def cms_octets(entity: Entity) -> bytes:
     return octets
 
 
+def entity_of(covered: bytes) -> Entity:
+    """What a signature covers (`Judged.covered`) as an entity; as one that says nothing where it is none that could be read."""
+    try:
+        return Entity.parse(covered)
+    except SyntaxFault:
+        return Entity.compose((), covered)
+
+
 def has_lone_line_end(octets: bytes) -> bool:
     """Whether there is a CR or an LF that is not half of a CR LF."""
     pairs = octets.count(b"\r\n")

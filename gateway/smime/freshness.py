@@ -154,14 +154,6 @@ def marked(verdict: Verdict, dated: Dated) -> Verdict:
     return replace(verdict, status=status, date=dated.label)
 
 
-def entity_of(covered: bytes) -> Entity:
-    """What a signature covers (`Judged.covered`) as an entity; as one that says nothing where it is none that could be read."""
-    try:
-        return Entity.parse(covered)
-    except SyntaxFault:
-        return Entity.compose((), covered)
-
-
 # -- which date -----------------------------------------------------------------------------------------------------------
 def signed_date(covered: Entity) -> tuple[float, bool] | None:
     """The date in what a signature covers, and whether it is coarse (SMIME-22); None where there is none that can be read.

@@ -30,11 +30,11 @@ from gateway.core.verdict import Status, Verdict
 
 from .asn1 import CmsFault
 from .cms import SignedData
-from .container import cms_octets
+from .container import cms_octets, entity_of
 from .conversion import to_clear
 from .decryption import Failures, Undecipherable, decrypted, tells_by_failing
 from .extract import with_text
-from .freshness import Dated, Freshness, Sighting, agrees, entity_of, marked, request_of, signed_date
+from .freshness import Dated, Freshness, Sighting, agrees, marked, request_of, signed_date
 from .hosting import Hosting
 from .identity import Claim, HomeOf, normal
 from .identity_body import IdentityBodies, with_identity

@@ -33,7 +33,6 @@ _MOST_REASON = 256
 _BLOCKED = "{urn:xmpp:blocking:errors}blocked"
 _AMP = "{http://jabber.org/protocol/amp}"
 _CORRECTION = "{urn:xmpp:message-correct:0}replace"
-_E2E = f"{{{xml.E2E}}}e2e"
 _OF_E2E = (xml.E2E, "urn:ietf:params:xml:xmpp-e2e")
 """The namespace of the conditions of RFC 3923: as it is registered, and as the examples of section 7 have it."""
 _EXTENSIONS = {"signature-unverified": "unverified-signature"}
@@ -60,7 +59,7 @@ class StanzaReader:
     def read(self, stanza: Element, parties: Parties, peer: str, trace_id: str, now: float) -> Envelope | None:
         """The envelope for a `<message/>` that is no error; None for one that has nothing to deliver (IMSG-07). Raises Refusal."""
         _require_carried(stanza)
-        if objects := stanza.findall(_E2E):
+        if objects := stanza.findall(xml.E2E_TAG):
             return self._read_secured(stanza, objects, parties, peer, trace_id, now)
         default = stanza.get(xml.XML_LANG, "")
         found = xml.contents(stanza)

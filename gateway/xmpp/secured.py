@@ -40,7 +40,7 @@ _STORE = xml.element("store", {"xmlns": xml.HINTS})
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """elements: XML. is_encrypted: somebody beside its sender and recipient cannot read all of it."""
+    """elements: XML. is_encrypted: a part of it can be read only by who has a key."""
 
     elements: str
     is_encrypted: bool
@@ -49,8 +49,9 @@ class Secured:
 def secured_of(
     envelope: Envelope, carriage: Iterable[str], conversions: Mapping[str, Conversion], readable: Readable, *, body: bool
 ) -> Secured:
-    """The elements for a message that is protected. carriage, conversions: as for `e2e.payload_of`. readable: what an opaque signature is
-    around, None where that cannot be read. body: whether there is to be one. Raises SyntaxFault.
+    """The elements for a message that is protected. carriage, conversions: as for `e2e.payload_of`. body: whether there is to be one.
+
+    Raises SyntaxFault.
     """
     entity = envelope.message.entity
     is_encrypted = _is_encrypted(entity)

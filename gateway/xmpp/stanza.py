@@ -20,6 +20,7 @@ MARKERS = "urn:xmpp:chat-markers:0"
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
 E2E = "urn:ietf:params:xml:ns:xmpp-e2e"
+E2E_TAG = f"{{{E2E}}}e2e"
 EME = "urn:xmpp:eme:0"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CONTENT = (COMPONENT, "jabber:client")

@@ -7,7 +7,8 @@ import pytest
 from gateway.core.mime import Entity
 from gateway.core.ports import Outer
 from gateway.core.verdict import Status, Verdict
-from gateway.smime.freshness import Dated, Freshness, Memory, Sighting, agrees, entity_of, marked, request_of, signed_date
+from gateway.smime.container import entity_of
+from gateway.smime.freshness import Dated, Freshness, Memory, Sighting, agrees, marked, request_of, signed_date
 from tests.smime.authority import NOW, cpim
 
 LONG_AGO = NOW - 1e6

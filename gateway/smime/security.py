@@ -222,18 +222,25 @@ class Smime:
             raise Refusal("signature-required")
 
     def _terminated(self, envelope: Envelope, readable: Entity | None) -> Envelope:
-        """For a hosted account protection ends here: its client gets what can be read, marked where it cannot be relied on (E2E-23)."""
+        """For a hosted account protection ends here: its client gets what can be read, marked where it cannot be relied on (E2E-23).
+
+        What was only signed and is nothing that can be shown crosses as it came, as it would for anybody else.
+        """
         verdict = envelope.verdict
         assert verdict is not None
-        if readable is not None and is_protected(readable):
-            return _around(envelope, readable)  # There is more that is not for the gateway: it crosses.
-        if readable is None or verdict.is_good:
-            return _around(envelope, readable) if readable is not None else envelope
+        if readable is None:
+            return envelope
+        if is_protected(readable):
+            return _around(envelope, readable)  # There is more that is not for the gateway.
         try:
-            text = content_of(readable).body
+            text = content_of(readable, files=bool(self._settings.xmpp.upload)).body
         except (Refusal, SyntaxFault):
+            if not verdict.encrypted:
+                return envelope
             # It is not refused: what is not authenticated must have one answer, whatever it is decrypted to (SMIME-72).
             text = UNREADABLE_NOTICE
+        if verdict.is_good:
+            return _around(envelope, readable)
         return _around(envelope, text_entity(f"[signature: {verdict.date or verdict.status.value}] {text}"))
 
     def _fitted(self, envelope: Envelope) -> Envelope:

@@ -202,8 +202,8 @@ def _issuers(leaf: Certificate, carried: Sequence[Certificate]) -> list[Certific
     for name in wanted:
         for each in authorities:
             subject = each.loaded.subject.public_bytes()
-            if subject == name and (subject, each.signer) not in found and len(found) < _MOST_BETWEEN:
-                found[subject, each.signer] = each
+            if subject == name and (subject, each.key_digest) not in found and len(found) < _MOST_BETWEEN:
+                found[subject, each.key_digest] = each
                 wanted.append(each.issuer)
     return list(found.values())
 

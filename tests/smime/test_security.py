@@ -368,6 +368,14 @@ def test_what_is_not_for_the_gateway_alone_crosses_to_a_hosted_account_too(tmp_p
     assert entity_in(bridge.stanza(bridge.from_sip(entity)).findtext(E2E_TAG) or "").content == entity.content
 
 
+@pytest.mark.requirement("SMIME-71")
+def test_what_is_only_signed_and_cannot_be_shown_crosses_to_a_hosted_account_as_to_anybody(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET})
+    picture = b"Content-Type: image/png\r\n\r\nx"
+    entity = clear_signed(picture, sign(ROMEO, picture))
+    assert entity_in(bridge.stanza(bridge.from_sip(entity)).findtext(E2E_TAG) or "").content == entity.content
+
+
 # -- for a hosted author --------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("SMIME-07", "E2E-15", "SMIME-22", "MSG-8A", "MSG-8C")
 def test_what_a_hosted_author_writes_to_sip_is_signed_as_message_cpim_with_the_date_of_the_request(tmp_path: Path) -> None:

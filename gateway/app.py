@@ -24,6 +24,7 @@ from gateway.core.tables import Tables
 from gateway.logs import FLUSH_SECONDS, Lines
 from gateway.relay.conversations import KIND as CONVERSATION
 from gateway.relay.desk import Desk
+from gateway.relay.masks import log_verdict
 from gateway.relay.relay import Relay
 from gateway.relay.spellings import KIND as SPELLING
 from gateway.sip.adapter import SipAdapter
@@ -73,6 +74,9 @@ class Gateway:
         self.xmpp = ComponentCarrier(parts.to_xmpp)
         self._parts = parts
         parts.peers.keep = self.relay.remember
+        if parts.security:
+            parts.security.tell = log_verdict
+            parts.security.allow_for_absence(grace)
         desk = Desk(self.relay, self.outbox, time.monotonic)
         self._control = ControlSocket(
             settings.data_dir / "control.sock",

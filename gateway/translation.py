@@ -95,7 +95,7 @@ def _security(settings: Settings, directory: Directory, takes: Known) -> Smime |
         except (Refusal, SyntaxFault):
             return None
 
-    return Smime(settings, directory, home_of, lambda address: takes(address).smime, time.time())
+    return Smime(settings, directory, home_of, lambda address: takes(address).smime)
 
 
 def _conversions(settings: Settings) -> Mapping[str, Conversion]:

@@ -249,6 +249,8 @@ def _from_stanza(parts: Translation, came: Read, now: float) -> Envelope | None:
         return _from_error(parts, stanza, sender.bare, recipient.bare, now)
     parties = parts.guard.from_xmpp(recipient.domain, sender, recipient)
     read = parts.to_xmpp.read(stanza, parties, f"xmpp:{recipient.domain}", _TRACE_ID, now)
+    if read is not None and parts.security and not read.volatile:
+        read = parts.security.arrived(read)
     notices = parts.to_xmpp.read_notices(stanza, parties)
     return read or _from_notices(parts, [(name, addressee, author, news) for (name, author, addressee), news, _ in notices], now)
 

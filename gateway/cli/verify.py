@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
 
 from .common import (
+    MISUSED,
     REFUSED,
     a_moment,
     config_option,
@@ -67,13 +69,9 @@ def command(
       stoxgate queue show 42 | stoxgate verify --ca authorities.pem
     """
     octets = read_input(file)
-    if ca is None:
-        settings = configured(config)[0]
-        smime, told = settings.smime, settings.file
-        if smime.anchors is None and smime.certificates is None:
-            end("nothing to check it with: give --ca FILE, or set anchors in [smime]", 2)
-    else:
-        smime, told = SmimeSettings(ca, certificates, crl, rfc822=rfc822), "command line"
+    if ca is None and (certificates or crl or rfc822):
+        raise click.UsageError("--certificates, --crl and --rfc822 go with --ca; without it [smime] of the configuration says all")
+    smime, told = (SmimeSettings(ca, certificates, crl, rfc822=rfc822), "command line") if ca else _configured(config)
     found = protected_in(read_message(octets, source or ""))
     if found is None:
         end("there is nothing signed in it", REFUSED)
@@ -84,4 +82,19 @@ def command(
     elif holds:
         click.echo("\n".join([facts["status"], *(f"  {visible(line)}" for line in lines_of(facts))]))
     if not holds:
-        end(f"the signature does not hold: {facts['status']}" + (f", {facts['detail']}" if facts["detail"] else ""), REFUSED)
+        end(_in_words(facts), REFUSED)
+
+
+def _configured(config: Path) -> tuple[SmimeSettings, str]:
+    settings = configured(config)[0]
+    if settings.smime.anchors is None and settings.smime.certificates is None:
+        end("nothing to check it with: give --ca FILE, or set anchors in [smime]", MISUSED)
+    return settings.smime, settings.file
+
+
+def _in_words(facts: dict[str, Any]) -> str:
+    """Why a signature does not count."""
+    if facts["status"] == Status.NOT_CHECKED.value:
+        return "it is encrypted, and no signature is outside of that" if facts["encrypted"] else "no signature in it can be checked"
+    because = f", {facts['detail']}" if facts["detail"] else ""
+    return f"the signature does not hold: {facts['status']}{because}"

@@ -57,6 +57,17 @@ class Verdict:
         """Whether a message may be shown as signed by its author (SEC-07)."""
         return self.status is Status.VALID and not self.date
 
+    @property
+    def mark(self) -> str:
+        """What stands in front of the text that is shown of a message; empty for a good one (SMIME-36, E2E-23).
+
+        >>> Verdict(Status.WRONG_IDENTITY, date="old timestamp").mark
+        '[signature: wrong-identity] '
+        """
+        if self.status is Status.NOT_CHECKED:
+            return "[signature not verified] "
+        return "" if self.is_good else f"[signature: {self.date if self.status is Status.VALID else self.status.value}] "
+
     def dump(self) -> str:
         """In one line of text; `load` undoes it exactly."""
         said = [self.status.value, list(self.signers), self.signed_at, self.date, self.digest, self.detail, self.encrypted, self.asserted]

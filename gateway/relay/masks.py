@@ -10,6 +10,8 @@ from hashlib import blake2b
 import structlog
 
 from gateway.core.address import Address, SipAddress
+from gateway.core.envelope import Envelope
+from gateway.core.verdict import Verdict
 
 from .lane import Message
 
@@ -22,6 +24,19 @@ def masked(address: Address) -> str:
     """`~1a2b3c4d@example.net`: the domain in clear, the user as a hash that is the same until the process ends."""
     user = address.normal.user if isinstance(address, SipAddress) else address.local
     return f"~{blake2b(user.encode(), digest_size=4, key=_KEY).hexdigest()}@{address.domain}" if user else address.domain
+
+
+def log_verdict(envelope: Envelope, verdict: Verdict) -> None:
+    """One line a signed message. Whom its certificate names is told to nobody but who reads the message."""
+    log.info(
+        "signature judged",
+        trace_id=envelope.trace_id,
+        sender=masked(envelope.sender),
+        peer=envelope.peer,
+        status=verdict.status.value,
+        date=verdict.date,
+        encrypted=verdict.encrypted,
+    )
 
 
 def log_fate(event: str, message: Message, **more: object) -> None:

@@ -303,8 +303,8 @@ class SipAdapter:
         """After a 415: learn from it, and have the message sent in another form, if there is one (ICPIM-34, FRAG-46)."""
         delivery = attempt.delivery
         if attempt.form[0] == "smime":
-            trace_id, to = delivery.envelope.trace_id, str(delivery.envelope.recipient)
-            log.warning("a signed or encrypted message was refused; it is not sent without its protection", trace_id=trace_id, to=to)
+            event = "a signed or encrypted message was refused; it is not sent without its protection"
+            log.warning(event, side="sip", trace_id=delivery.envelope.trace_id)
         if not (features := needed(attempt.form)):
             return False
         self._peers.refused(delivery.envelope.recipient, features, response)

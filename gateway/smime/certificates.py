@@ -32,7 +32,7 @@ SIGNING = ("digital_signature", "content_commitment")
 _XMPP_ADDRESS = ObjectIdentifier("1.3.6.1.5.5.7.8.5")
 USES = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 """Of these extended key usages one is needed, where any is stated (RFC 8550 section 4.4.4)."""
-_MOST_NAMES, _MOST_READ_NAMES = 64, 256
+_MOST_NAMES, _MOST_READ_NAMES, _MOST_NAME = 64, 256, 512
 _MOST_CACHED_OCTETS = 8192
 _EXPLICIT, _UTF8_STRING = 0xA0, 0x0C
 UNREADABLE = (
@@ -132,7 +132,7 @@ def _names(extensions: x509.Extensions) -> Iterator[str]:
                 text = f"dns:{name.value}"
             case x509.OtherName() if name.type_id == _XMPP_ADDRESS:
                 text = _xmpp(name.value)
-        if text and text.isprintable():
+        if text.isprintable() and 0 < len(text) <= _MOST_NAME:
             yield text
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.cpim import CPIM_TYPE, CpimMessage
-from gateway.core.dates import DECREASING, GRACE_SECONDS, OLD, REPEATED, REPLAY_SECONDS, UNDATED, parse_rfc3339, parse_sip_date, staleness
+from gateway.core.dates import DECREASING, OLD, REPEATED, REPLAY_SECONDS, UNDATED, parse_rfc3339, parse_sip_date, staleness
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import MIXED, Entity, split_multipart
 from gateway.core.ports import Outer
@@ -84,10 +84,11 @@ class Dated(NamedTuple):
 
 
 class Freshness:
-    """What is remembered of signed objects. started_at: the gateway has not been there before (MSG-85). most: objects, and signers."""
+    """What is remembered of signed objects. grace_until: what is old may have waited for this gateway until then (MSG-85). most: objects,
+    and signers."""
 
-    def __init__(self, started_at: float, most: int = MOST_REMEMBERED) -> None:
-        self._started_at, self._most = started_at, most
+    def __init__(self, grace_until: float = 0.0, most: int = MOST_REMEMBERED) -> None:
+        self.grace_until, self._most = grace_until, most
         self._seen, self._given = Memory(most=most), Memory(most=2 * most)
         # Of each signer, the latest date that was good, and when it came.
         self._latest: dict[str, tuple[float, float]] = {}
@@ -108,7 +109,7 @@ class Freshness:
             latest, at = self._latest.get(sighting.signer, (0.0, now))
             is_later = sighting.signed_at >= latest or now - at >= RISING_SECONDS
             learn(self._latest, sighting.signer, (sighting.signed_at if is_later else latest, now), self._most)
-        return Dated(label, is_risk=label == OLD and 0 <= now - self._started_at < GRACE_SECONDS)
+        return Dated(label, is_risk=label == OLD and now < self.grace_until)
 
     def undo(self, sighting: Sighting, dated: Dated) -> None:
         """It was not taken after all: whoever sends it again repeats nothing. dated: what `judge` has said."""

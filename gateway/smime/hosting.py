@@ -44,7 +44,7 @@ class Hosting:
         takes: Callable[[SipAddress], bool | None],
     ) -> None:
         self._accounts, self._names, self._settings, self._takes = accounts, names, settings, takes
-        self._people = [(each, {home for name in each.names if (home := home_of(name))}) for each in people if may_receive(each)]
+        self._people = [(each, {normal(home) for name in each.names if (home := home_of(name))}) for each in people if may_receive(each)]
         self._latest: dict[str, float] = {}
         self._shown: dict[tuple[str, str], float] = {}
 

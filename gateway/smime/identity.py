@@ -116,8 +116,11 @@ def _is_spelled_alike(uri: Uri, asserted: Uri | None) -> bool:
 
 
 def _is_number_of(uri: Uri, asserted: Uri | None) -> bool:
+    """Whether both name one number; a sip: URI is only that of a number in its own domain, for others have numbers of their own."""
     number = _number(uri)
-    return bool(number) and asserted is not None and number == _number(asserted)
+    if not number or asserted is None or number != _number(asserted):
+        return False
+    return "tel" in (uri.scheme, asserted.scheme) or uri.host == asserted.host
 
 
 def _number(uri: Uri) -> str:

@@ -76,15 +76,14 @@ class Account:
 
 
 class Accounts:
-    """The accounts of a folder. warnings: what its owner should know, a line each, without secrets."""
+    """The accounts of a folder."""
 
-    def __init__(self, accounts: Iterable[Account] = (), now: float = 0) -> None:
+    def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self._by_address = {account.address: account for account in accounts}
-        self.warnings = tuple(text for account in self._by_address.values() for text in warnings_of(account, now))
 
     @staticmethod
-    def load(folder: Path, now: float, home_of: HomeOf | None = None, *, rfc822: bool = False) -> Accounts:
-        """Read all of them; now, home_of, rfc822: as in `check_account`.
+    def load(folder: Path, home_of: HomeOf | None = None, *, rfc822: bool = False) -> Accounts:
+        """Read all of them; home_of, rfc822: as in `check_account`.
 
         Raises ConfigFault for a folder or a file that others can read, and for every account that is not fit. A certificate that has ended
         is only warned of: a gateway that does not start would be worse for everybody else.
@@ -92,7 +91,7 @@ class Accounts:
         found = [(path, read_account(path)) for path in account_files(folder)]
         for path, account in found:
             check_use(str(path), account, home_of, rfc822=rfc822)
-        return Accounts([account for _, account in found], now)
+        return Accounts([account for _, account in found])
 
     def account_of(self, home: Address) -> Account | None:
         """The account of a home address, on whatever device; None for who is not hosted here."""

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-import structlog
-
 from gateway.core.address import SipAddress
 from gateway.core.canonical import entity_message, text_entity, written_at
 from gateway.core.content import content_of
@@ -51,25 +49,22 @@ UNREADABLE_NOTICE = "This message has content that cannot be shown."
 Senders = tuple[str, str]
 """Who is counted when something cannot be decrypted: the author, and the peer that it came by."""
 
-log = structlog.get_logger("smime")
-
 
 class Smime:
-    """Implements the Security port. started_at: POSIX seconds. takes: whether a SIP user is known to take S/MIME.
+    """Implements the Security port. takes: whether a SIP user is known to take S/MIME. tell: is told what was found of each message.
 
     Raises ConfigFault for files that `[smime]` names and that cannot be used.
     """
 
-    def __init__(
-        self, settings: Settings, names: Names, home_of: HomeOf, takes: Callable[[SipAddress], bool | None], started_at: float
-    ) -> None:
+    def __init__(self, settings: Settings, names: Names, home_of: HomeOf, takes: Callable[[SipAddress], bool | None]) -> None:
+        self.tell: Callable[[Envelope, Verdict], None] = lambda _envelope, _verdict: None
         smime = settings.smime
         store = self._store = TrustStore.load(smime, settings.file)
         self._settings, self._names, self._home_of = settings, names, home_of
-        self._accounts = Accounts.load(smime.keys, started_at, home_of, rfc822=smime.rfc822) if smime.keys else Accounts()
+        self._accounts = Accounts.load(smime.keys, home_of, rfc822=smime.rfc822) if smime.keys else Accounts()
         self._judge = Judge(store, rfc822=smime.rfc822)
         self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
-        self._freshness, self._failures = Freshness(started_at), Failures()
+        self._freshness, self._failures = Freshness(), Failures()
         # One peer may name many authors, and speak for many.
         self._failures_of_peers = Failures(_MOST_FAILURES_OF_A_PEER)
         self._identity_bodies = IdentityBodies(self._identity)
@@ -77,6 +72,10 @@ class Smime:
         # What to take back of messages that nobody has answered for yet, by trace id.
         self._pending: dict[str, tuple[Callable[[], None], ...]] = {}
         self.counters = {status.value: 0 for status in Status}
+
+    def allow_for_absence(self, until: float) -> None:
+        """Until then what is old may have waited for this gateway to come back (MSG-85); POSIX seconds."""
+        self._freshness.grace_until = until
 
     def warnings(self, now: float) -> Iterator[tuple[str, str]]:
         """(key, what an operator should know): certificates and lists that have ended, or will soon."""
@@ -205,14 +204,7 @@ class Smime:
     def _tell(self, envelope: Envelope, verdict: Verdict) -> None:
         self.counters[verdict.status.value] += 1
         if verdict.status is not Status.NOT_CHECKED:
-            log.info(
-                "signature judged",
-                trace_id=envelope.trace_id,
-                status=verdict.status.value,
-                signers=list(verdict.signers),
-                date=verdict.date,
-                detail=verdict.detail,
-            )
+            self.tell(envelope, verdict)
 
     # -- what becomes of it --------------------------------------------------------------------------------------------
     def _require(self, envelope: Envelope) -> None:
@@ -241,7 +233,7 @@ class Smime:
             text = UNREADABLE_NOTICE
         if verdict.is_good:
             return _around(envelope, readable)
-        return _around(envelope, text_entity(f"[signature: {verdict.date or verdict.status.value}] {text}"))
+        return _around(envelope, text_entity(f"{verdict.mark}{text}"))
 
     def _fitted(self, envelope: Envelope) -> Envelope:
         """In the container that the route of its SIP recipient wants (SMIME-62, SMIME-35); else as it came."""

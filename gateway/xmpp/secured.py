@@ -15,7 +15,7 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, split_multipart
 from gateway.core.protection import MOST_DEPTH, Protection, protected_parts, protection_of
 from gateway.core.text import one_line, xml_text
-from gateway.core.verdict import Status, Verdict
+from gateway.core.verdict import NOT_CHECKED, Verdict
 
 from . import stanza as xml
 from .e2e import Conversion, payload_of
@@ -31,7 +31,6 @@ def nothing_readable(_: Entity) -> Entity | None:
 
 ENCRYPTED_NOTICE = "This message is encrypted (S/MIME). Only a client that has the key for it can show it."
 SIGNED_NOTICE = "This message is signed (S/MIME), and only a client that knows S/MIME can show what is in it."
-NOT_VERIFIED = "[signature not verified]"
 _MOST_BODY = 65_536
 """Octets of the body as XML: so much has room beside the longest object that is carried."""
 _HINT = xml.element("encryption", {"xmlns": xml.EME, "namespace": xml.E2E, "name": "S/MIME"})
@@ -107,13 +106,7 @@ def _signed_text(entity: Entity, verdict: Verdict | None, readable: Readable) ->
         text = known_content(entity, signed=True).body
     except (Refusal, SyntaxFault):
         return SIGNED_NOTICE
-    return f"{_mark(verdict)}{text}" if text else SIGNED_NOTICE
-
-
-def _mark(verdict: Verdict | None) -> str:
-    if verdict is None or verdict.status is Status.NOT_CHECKED:
-        return f"{NOT_VERIFIED} "
-    return "" if verdict.is_good else f"[signature: {verdict.date if verdict.status is Status.VALID else verdict.status.value}] "
+    return f"{(verdict or NOT_CHECKED).mark}{text}" if text else SIGNED_NOTICE
 
 
 def _bounded(text: str) -> str:

@@ -128,3 +128,10 @@ def test_inspect_shows_the_tree_of_what_a_stanza_carries() -> None:
     stanza = f"<message from='romeo@sip.example' to='mira@xmpp.example'><e2e xmlns='{E2E}'>{payload}</e2e></message>"
     kinds = [each["type"].partition(";")[0] for each in json.loads(printed(run("inspect", "--json", stdin=stanza.encode())))["body"]]
     assert kinds == ["multipart/signed", "message/cpim", "application/pkcs7-signature"]
+
+
+def test_options_that_would_not_count_are_refused_and_what_is_encrypted_is_said(tmp_path: Path, ca: Path) -> None:
+    file = sip_file(tmp_path, signed())
+    assert "go with --ca" in misused(run("verify", file, "--crl", ca))
+    sealed = opaque(bytes.fromhex("3018060b2a864886f70d0109100117a009300702010031003000"), "authEnveloped-data")
+    assert said(run("verify", sip_file(tmp_path, sealed), "--ca", ca), 1) == "it is encrypted, and no signature is outside of that"

@@ -208,7 +208,7 @@ def test_what_has_aged_out_makes_room() -> None:
 # -- after an outage ----------------------------------------------------------------------------------------------------------
 @pytest.mark.requirement("MSG-85")
 def test_for_ten_minutes_after_an_outage_what_is_old_is_at_risk() -> None:
-    it = Freshness(NOW)
+    it = Freshness(NOW + 600)
     assert it.judge(sighting(NOW - 301, "1"), NOW) == Dated("old timestamp", is_risk=True)
     assert it.judge(sighting(NOW + 301, "2"), NOW) == Dated("future timestamp")
     assert it.judge(sighting(NOW, "3"), NOW) == Dated()

@@ -48,7 +48,7 @@ MATRIX = [
     (JID, "dns:xmpp.example", DOMAIN, DOMAIN),
     (PHONE, "tel:+1-201-555-0123", VALID, VALID),
     (PHONE, "tel:+12015550123;isub=1", VALID, VALID),
-    (PHONE, "sip:+1(201)5550123@other.example;user=phone", VALID, VALID),
+    (PHONE, "sip:+1(201)5550123@other.example;user=phone", WRONG, WRONG),
     (PHONE, "sip:+12015550123@other.example", WRONG, WRONG),
     (PHONE, "sip:+12015550123@sip.example", VALID, VALID),
     (PHONE, "tel:+12015550124", WRONG, WRONG),

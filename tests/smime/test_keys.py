@@ -19,7 +19,7 @@ from gateway.core.jid import Jid
 from gateway.smime.decryption import decrypted
 from gateway.smime.encryption import auth_enveloped_data
 from gateway.smime.fitness import account_name, is_name_of
-from gateway.smime.keys import Accounts, check_account, file_of, parse_account, read_account, write_account
+from gateway.smime.keys import Accounts, check_account, file_of, parse_account, read_account, warnings_of, write_account
 
 from .authority import AGREES, CLIENT_USE, ENCIPHERS, NOW, TEXT, Authority, Holder, key
 from .hosted import KINDS, ROMEO, account, certificate, holder
@@ -62,10 +62,9 @@ def test_accounts_are_found_by_their_home_address(tmp_path: Path, kind: str) -> 
             "o\\27malley_at_xmpp.example": holder(CA, kind, "im:o%27malley@xmpp.example").pem_with_key,
         },
     )
-    accounts = Accounts.load(folder, NOW)
+    accounts = Accounts.load(folder)
     assert len(accounts) == 3
     assert [each.address for each in accounts] == ["o'malley@sip.example", r"o\27malley@xmpp.example", "romeo@sip.example"]
-    assert accounts.warnings == ()
     for home, address in (
         (SipAddress("Romeo", "sip.example"), "romeo@sip.example"),
         (SipAddress("o'malley", "sip.example"), "o'malley@sip.example"),
@@ -79,7 +78,7 @@ def test_accounts_are_found_by_their_home_address(tmp_path: Path, kind: str) -> 
 
 
 def test_no_account_at_all(tmp_path: Path) -> None:
-    assert len(Accounts.load(folder_with(tmp_path), NOW)) == 0
+    assert len(Accounts.load(folder_with(tmp_path))) == 0
     assert Accounts().account_of(SipAddress("romeo", "sip.example")) is None
 
 
@@ -87,7 +86,7 @@ def test_what_is_no_account_is_not_read(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, **{"romeo_at_sip.example": holder(CA).pem_with_key})
     (folder / "README").write_text("")
     (folder / ".half-written.new").write_text("")
-    assert [each.address for each in Accounts.load(folder, NOW)] == ["romeo@sip.example"]
+    assert [each.address for each in Accounts.load(folder)] == ["romeo@sip.example"]
 
 
 @pytest.mark.parametrize("name", ["romeo.pem", "romeo%40sip.example.pem", "ROMEO%2E@x.pem", ".romeo@sip.example.pem"])
@@ -95,7 +94,7 @@ def test_a_file_that_is_called_otherwise_is_refused(tmp_path: Path, name: str) -
     folder = folder_with(tmp_path)
     (folder / name).write_bytes(holder(CA).pem_with_key)
     with pytest.raises(ConfigFault, match="is not that of an account"):
-        Accounts.load(folder, NOW)
+        Accounts.load(folder)
 
 
 @pytest.mark.requirement("SEC-45")
@@ -136,7 +135,7 @@ def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     file = folder / "romeo@sip.example.pem"
     file.chmod(mode)
     with pytest.raises(ConfigFault) as caught:
-        Accounts.load(folder, NOW)
+        Accounts.load(folder)
     assert str(caught.value) == f"{file}: the file is open to others (mode {mode:03o}); chmod 600 (SEC-45)"
 
 
@@ -146,7 +145,7 @@ def test_a_folder_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     folder = folder_with(tmp_path)
     folder.chmod(mode)
     with pytest.raises(ConfigFault) as caught:
-        Accounts.load(folder, NOW)
+        Accounts.load(folder)
     assert str(caught.value) == f"{folder}: the folder is open to others (mode {mode:03o}); chmod 700 (SEC-45)"
     with pytest.raises(ConfigFault, match="open to others"):
         write_account(folder, "romeo@sip.example", b"", replace=False)
@@ -157,7 +156,7 @@ def test_what_belongs_to_another_user_is_refused(tmp_path: Path, monkeypatch: py
     folder = folder_with(tmp_path, **{"romeo_at_sip.example": holder(CA).pem_with_key})
     monkeypatch.setattr("gateway.smime.keys.os.geteuid", lambda: os.getuid() + 1)
     with pytest.raises(ConfigFault, match="the folder belongs to another user"):
-        Accounts.load(folder, NOW)
+        Accounts.load(folder)
     with pytest.raises(ConfigFault, match="the file belongs to another user"):
         read_account(folder / "romeo@sip.example.pem")
 
@@ -175,7 +174,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigFault, match="cannot be read: No such file or directory"):
         read_account(folder / "tomas@sip.example.pem")
     with pytest.raises(ConfigFault, match="cannot be read: No such file or directory"):
-        Accounts.load(tmp_path / "nowhere", NOW)
+        Accounts.load(tmp_path / "nowhere")
 
 
 # -- what is in a file -------------------------------------------------------------------------------------------------
@@ -292,28 +291,25 @@ def test_when_a_certificate_is_good() -> None:
     assert fault("f", romeo, NOW + 61 * DAY) == "certificate: has ended at 2026-03-03T03:04:05Z"
 
 
-def test_a_certificate_that_ends_soon_is_warned_of(tmp_path: Path) -> None:
-    romeo = holder(CA, "p256", not_after=at(NOW + 60 * DAY))
-    folder = folder_with(tmp_path, **{"romeo_at_sip.example": romeo.pem_with_key})
-    assert Accounts.load(folder, NOW + 29 * DAY).warnings == ()
+def test_a_certificate_that_ends_soon_is_warned_of() -> None:
+    romeo = account(holder(CA, "p256", not_after=at(NOW + 60 * DAY)))
+    assert warnings_of(romeo, NOW + 29 * DAY) == ()
     soon = "romeo@sip.example: the certificate ends at 2026-03-03T03:04:05Z, in"
-    assert Accounts.load(folder, NOW + 30 * DAY).warnings == (f"{soon} 30 days",)
-    assert Accounts.load(folder, NOW + 60 * DAY).warnings == (f"{soon} 0 days",)
+    assert warnings_of(romeo, NOW + 30 * DAY) == (f"{soon} 30 days",)
+    assert warnings_of(romeo, NOW + 60 * DAY) == (f"{soon} 0 days",)
 
 
-def test_a_certificate_whose_time_is_not_now_stops_nobody_else(tmp_path: Path) -> None:
-    romeo = holder(CA, "p256", not_before=at(NOW - DAY), not_after=at(NOW + 60 * DAY))
-    folder = folder_with(tmp_path, **{"romeo_at_sip.example": romeo.pem_with_key})
-    late, early = Accounts.load(folder, NOW + 60 * DAY + 1), Accounts.load(folder, NOW - 2 * DAY)
-    assert late.warnings == ("romeo@sip.example: the certificate has ended at 2026-03-03T03:04:05Z",)
-    assert early.warnings == ("romeo@sip.example: the certificate begins only at 2026-01-01T03:04:05Z",)
-    assert late.account_of(SipAddress("romeo", "sip.example"))
+def test_a_certificate_whose_time_is_not_now_stops_nobody_and_is_warned_of(tmp_path: Path) -> None:
+    ended = holder(CA, "p256", not_before=at(NOW - 2 * DAY), not_after=at(NOW - DAY))
+    (romeo,) = Accounts.load(folder_with(tmp_path, **{"romeo_at_sip.example": ended.pem_with_key}))
+    assert warnings_of(romeo, NOW) == ("romeo@sip.example: the certificate has ended at 2026-01-01T03:04:05Z",)
+    assert warnings_of(romeo, NOW - 3 * DAY) == ("romeo@sip.example: the certificate begins only at 2025-12-31T03:04:05Z",)
 
 
 def test_a_certificate_that_is_for_somebody_else_stops_the_gateway(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, **{"tomas_at_sip.example": holder(CA).pem_with_key})
     with pytest.raises(ConfigFault, match=r"does not name tomas@sip\.example"):
-        Accounts.load(folder, NOW)
+        Accounts.load(folder)
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
@@ -323,7 +319,7 @@ def test_no_secret_is_in_any_representation(kind: str) -> None:
     romeo = holder(CA, kind)
     hosted = account(romeo)
     assert hosted.blind
-    for text in (repr(hosted), str(hosted), repr(Accounts([hosted], NOW)), repr({hosted.address: hosted})):
+    for text in (repr(hosted), str(hosted), repr(Accounts([hosted])), repr({hosted.address: hosted})):
         assert "PrivateKey" not in text
 
         assert hosted.blind.hex() not in text
@@ -363,7 +359,7 @@ def test_writing(tmp_path: Path) -> None:
         os.umask(old)
     assert file == folder / "romeo@sip.example.pem"
     assert (folder.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
-    assert [each.address for each in Accounts.load(folder, NOW)] == ["romeo@sip.example"]
+    assert [each.address for each in Accounts.load(folder)] == ["romeo@sip.example"]
     with pytest.raises(FileExistsError):
         write_account(folder, "romeo@sip.example", b"other", replace=False)
     assert file.read_bytes() == holder_octets(file)
@@ -398,4 +394,4 @@ def test_an_account_that_nobody_here_would_be_found_under_stops_the_gateway(tmp_
         return Jid("juliet", "xmpp.example") if text.endswith("xmpp.example") else None
 
     with pytest.raises(ConfigFault, match="is no home address of anybody served here"):
-        Accounts.load(folder, NOW, home_of)
+        Accounts.load(folder, home_of)

@@ -18,6 +18,8 @@ from .remember import remembered
 from .text import has_control
 
 MIXED = "multipart/mixed"
+MOST_HEAD_OCTETS = 16_384
+"""Of the header fields of one entity (SEC-35): reading them takes time."""
 _TOKEN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"  # noqa: S105 - a grammar rule, no secret
 _LOOSE = r"[!#$%&'*+\-./0-9:=?@A-Z\[\]^_`a-z{|}~]+"
 _TYPE = re.compile(rf"({_TOKEN})[ \t]*/[ \t]*({_TOKEN})[ \t]*")
@@ -160,6 +162,8 @@ class Entity:
         else:
             blank = _BLANK_LINE.search(raw)
             head, content = (raw[: blank.start()].removesuffix(b"\r"), raw[blank.end() :]) if blank else (raw, b"")
+        if len(head) > MOST_HEAD_OCTETS:
+            raise SyntaxFault("MIME header block too long", MOST_HEAD_OCTETS, "SEC-35")
         headers, content_type = _head(head)
         return Entity(raw, headers, content, content_type)
 

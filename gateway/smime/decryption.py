@@ -77,8 +77,15 @@ def tells_by_failing(octets: bytes, account: Account) -> bool:
         return False
 
 
+def _few(infos: Any) -> Any:
+    """RecipientInfos, counted before any is read. Raises ValueError for more than are looked at."""
+    if len(members(infos.dump())) > _MOST_RECIPIENTS:
+        raise ValueError
+    return infos
+
+
 def _recipients(infos: Any) -> Iterator[Any]:
-    for info in list(infos)[:_MOST_RECIPIENTS]:
+    for info in _few(infos):
         if info.name == "ktri":
             yield info.chosen["rid"]
         elif info.name == "kari":
@@ -133,9 +140,7 @@ def _unblocked(name: str, stated: Any, key: bytes, content: bytes) -> bytes:
 # -- its key -----------------------------------------------------------------------------------------------------------
 def _content_key(infos: Any, account: Account, octets: int) -> bytes:
     """The key that was encrypted for the account, of this many octets; where there is none inside, one that nobody knows."""
-    if len(infos) > _MOST_RECIPIENTS:
-        raise ValueError
-    for info in infos:
+    for info in _few(infos):
         each = info.chosen
         if info.name == "ktri" and isinstance(account.key, rsa.RSAPrivateKey) and _is_named(each["rid"], account):
             return _transported(each, account, account.key, octets)

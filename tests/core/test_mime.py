@@ -502,3 +502,14 @@ def test_no_e_mail_library_touches_an_entity() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             assert not [name for name in names if name.partition(".")[0] == "email"], path
+
+
+@pytest.mark.requirement("SEC-35")
+def test_a_header_block_may_be_so_long_and_no_longer() -> None:
+    def entity(octets: int) -> bytes:
+        head = b"Content-Type: text/plain; name="
+        return head + b"x" * (octets - len(head)) + b"\r\n\r\nhi"
+
+    assert Entity.parse(entity(16_384)).content == b"hi"
+    with pytest.raises(SyntaxFault, match="header block too long"):
+        Entity.parse(entity(16_385))

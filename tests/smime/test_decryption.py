@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.core.mime import Entity
 from gateway.smime import decryption
-from gateway.smime.decryption import Failures, Undecipherable, decrypted
+from gateway.smime.decryption import Failures, Undecipherable, decrypted, tells_by_failing
 from gateway.smime.der import (
     algorithm,
     attribute,
@@ -35,7 +35,7 @@ from gateway.smime.der import (
 from gateway.smime.encryption import auth_enveloped_data
 from gateway.smime.signing import signed_opaque
 
-from .authority import NOW, TEXT, Authority, Holder, cpim, openssl_sign, openssl_verify
+from .authority import NOW, TEXT, Authority, Holder, cpim, der, openssl_sign, openssl_verify
 from .hosted import account, certificate, holder, openssl_encrypt
 
 CA = Authority("Decrypting")
@@ -340,3 +340,18 @@ def test_failures_take_bounded_memory() -> None:
     for _ in range(5):
         failures.note("romeo", 5.0)
     assert len(failures._times["romeo"]) == 1
+
+
+@pytest.mark.requirement("SMIME-72", "SMIME-74")
+def test_more_recipients_than_are_looked_at_are_counted_and_not_read() -> None:
+    romeo = holder(CA)
+    blob = openssl_encrypt(romeo, TEXT, "aes-128-cbc")
+    info = cms.ContentInfo.load(blob)
+    infos = info["content"]["recipient_infos"]
+    one = infos[0].dump()
+    body = der(0x30, info["content"]["version"].dump() + der(0x31, one * 101) + info["content"]["encrypted_content_info"].dump())
+    whole = der(0x30, info["content_type"].dump() + der(0xA0, body))
+    assert not tells_by_failing(whole, account(romeo))
+    with pytest.raises(Undecipherable):
+        decrypted(whole, account(romeo))
+    assert tells_by_failing(blob, account(romeo))

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.address import Address, SipAddress
+from gateway.core.address import SipAddress
 from gateway.core.domain import ascii_domain
-from gateway.core.errors import Refusal, SyntaxFault
+from gateway.core.errors import Refusal
 from gateway.core.settings import Settings
 from gateway.core.tables import Tables
 from gateway.relay.directory import Directory
@@ -89,13 +89,7 @@ def _security(settings: Settings, directory: Directory, takes: Known) -> Smime |
         return None
     from gateway.smime.security import Smime
 
-    def home_of(text: str) -> Address | None:
-        try:
-            return directory.find(text)[1]
-        except (Refusal, SyntaxFault):
-            return None
-
-    return Smime(settings, directory, home_of, lambda address: takes(address).smime)
+    return Smime(settings, directory, directory.known_home, lambda address: takes(address).smime)
 
 
 def _conversions(settings: Settings) -> Mapping[str, Conversion]:

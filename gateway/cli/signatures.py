@@ -19,7 +19,7 @@ from gateway.core.verdict import Status, Verdict
 from gateway.sip.message import Request
 from gateway.sip.reading import body_of, outer_of
 from gateway.smime.container import entity_of
-from gateway.smime.identity import Claim
+from gateway.smime.identity import Claim, HomeOf
 from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
 from gateway.smime.tunnel import tunnel_fault
@@ -51,10 +51,11 @@ def protected_in(message: Read) -> Protected | None:
     return found if found and is_protected(found.entity) else None
 
 
-def verdict_of(found: Protected, judge: Judge, now: float) -> Verdict:
-    """What there is to say of it. Addresses that are written alike are one person's, whatever their scheme: there is no configuration."""
-    author = home_of(found.author) if found.author else None
-    judged = judge.judge(found.entity, Claim(author or SipAddress("", ""), "", home_of), now)
+def verdict_of(found: Protected, judge: Judge, now: float, whose: HomeOf | None = None) -> Verdict:
+    """What there is to say of it. whose: the person of an address; without it those written alike are one, whatever their scheme."""
+    find = whose or home_of
+    author = find(found.author) if found.author else None
+    judged = judge.judge(found.entity, Claim(author or SipAddress("", ""), "", find), now)
     if found.outer and judged.covered and (fault := tunnel_fault(entity_of(judged.covered), found.outer)):
         detail = f"the signed copy of the request differs: {fault}"
         return Verdict(Status.INVALID, judged.verdict.signers, judged.verdict.signed_at, digest=judged.verdict.digest, detail=detail)

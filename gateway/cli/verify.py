@@ -9,8 +9,10 @@ import click
 
 from gateway.core.settings import SmimeSettings
 from gateway.core.verdict import Status
+from gateway.smime.identity import HomeOf
 from gateway.smime.judge import Judge
 from gateway.smime.trust import TrustStore
+from gateway.translation import translation
 
 from .common import (
     MISUSED,
@@ -58,10 +60,10 @@ def command(
     """Check the S/MIME signature in a message: whether it covers all of it, by whom, and whether its certificate leads to an authority.
 
     FILE: a SIP message, an XMPP stanza with <e2e/> or a message/cpim object; - or nothing reads standard input. With --ca no
-    configuration is needed or read; the other files, and --rfc822, count beside --ca alone. Exit code 0 when it holds: for its author
-    (valid, or valid-after-canonicalisation: line ends were changed on the way) or for the domain of its author (domain-signed); 1 when it
-    does not, and when nothing is signed. How long ago it was signed does not count here. People are who they are written as: pairs of
-    users.toml are not looked at. What is encrypted is not decrypted.
+    configuration is needed, and people are who they are written as; without it [smime] and the pairs of the configuration count. Exit code
+    0 when it holds: for its author (valid, or valid-after-canonicalisation: line ends were changed on the way) or for the domain of its
+    author (domain-signed); 1 when it does not, and when nothing is signed. How long ago it was signed does not count here. What is
+    encrypted is not decrypted.
 
     \b
     Examples:
@@ -71,11 +73,14 @@ def command(
     octets = read_input(file)
     if ca is None and (certificates or crl or rfc822):
         raise click.UsageError("--certificates, --crl and --rfc822 go with --ca; without it [smime] of the configuration says all")
-    smime, told = (SmimeSettings(ca, certificates, crl, rfc822=rfc822), "command line") if ca else _configured(config)
+    if ca is None:
+        smime, told, whose = _configured(config)
+    else:
+        smime, told, whose = SmimeSettings(ca, certificates, crl, rfc822=rfc822), "command line", None
     found = protected_in(read_message(octets, source or ""))
     if found is None:
         end("there is nothing signed in it", REFUSED)
-    facts = facts_of(verdict_of(found, Judge(TrustStore.load(smime, told), rfc822=smime.rfc822), now))
+    facts = facts_of(verdict_of(found, Judge(TrustStore.load(smime, told), rfc822=smime.rfc822), now, whose))
     holds = Status(facts["status"]) in HOLDS
     if as_json:
         put_json(facts | {"holds": holds})
@@ -85,11 +90,12 @@ def command(
         end(_in_words(facts), REFUSED)
 
 
-def _configured(config: Path) -> tuple[SmimeSettings, str]:
-    settings = configured(config)[0]
+def _configured(config: Path) -> tuple[SmimeSettings, str, HomeOf | None]:
+    settings, tables = configured(config)
     if settings.smime.anchors is None and settings.smime.certificates is None:
         end("nothing to check it with: give --ca FILE, or set anchors in [smime]", MISUSED)
-    return settings.smime, settings.file
+    directory = translation(settings, tables, b"verify", only_names=True).directory
+    return settings.smime, settings.file, directory.known_home
 
 
 def _in_words(facts: dict[str, Any]) -> str:

@@ -68,6 +68,13 @@ class Directory:
             raise Refusal("target-unknown", f"{text} is nobody that is served here")
         return address, home
 
+    def known_home(self, text: str) -> Address | None:
+        """The same for what may be anything: whose home address it is, None for nobody's."""
+        try:
+            return self.find(text)[1]
+        except (Refusal, SyntaxFault):
+            return None
+
     def rule(self, address: Address) -> str:
         """Which rule decides this address, in words for the operator."""
         pair = self._by_sip.get(address.normal) if isinstance(address, SipAddress) else self._by_jid.get(address.bare)

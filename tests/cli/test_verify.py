@@ -135,3 +135,14 @@ def test_options_that_would_not_count_are_refused_and_what_is_encrypted_is_said(
     assert "go with --ca" in misused(run("verify", file, "--crl", ca))
     sealed = opaque(bytes.fromhex("3018060b2a864886f70d0109100117a009300702010031003000"), "authEnveloped-data")
     assert said(run("verify", sip_file(tmp_path, sealed), "--ca", ca), 1) == "it is encrypted, and no signature is outside of that"
+
+
+def test_with_the_configuration_a_pair_is_one_person(tmp_path: Path, ca: Path) -> None:
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "users.toml").write_text('[[user]]\nsip = "sip:romeo@sip.example"\nxmpp = "montague@sip.example"\n')
+    config = written(tmp_path, data_dir='data_dir = "var"\nmappings = "mappings"')
+    config.write_text(config.read_text() + f'\n[smime]\nanchors = "{ca.name}"\n')
+    montague = CA.issue("xmpp:montague@sip.example")
+    file = sip_file(tmp_path, signed(montague))
+    assert printed(run("verify", file, config=config)).startswith("valid\n")
+    assert "wrong-identity" in said(run("verify", file, "--ca", ca), 1)

@@ -15,10 +15,10 @@ from gateway.core.imdn import NOTIFICATION_TYPE, parse_notification
 from gateway.core.mime import Entity
 from gateway.core.numbers import NO_NUMBERS
 from gateway.core.protection import is_protected
+from gateway.sip.entity import body_of
 from gateway.sip.headers import title
 from gateway.sip.identity import senders
 from gateway.sip.message import Request, Response
-from gateway.sip.reading import body_of
 from gateway.xmpp import stanza as xml
 from gateway.xmpp.e2e import entity_in
 from gateway.xmpp.rich import OOB, XHTML_IM, links_of, markup_of

@@ -15,9 +15,9 @@ from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import Entity, mime_parts
 from gateway.core.protection import is_protected
 from gateway.core.verdict import Status, Verdict
+from gateway.sip.entity import body_of, protected_body
 from gateway.sip.headers import title
 from gateway.sip.message import BadMessage, Request, Response
-from gateway.sip.reading import body_of, protected_body
 from gateway.xmpp import stanza as xml
 
 from .common import REFUSED, end, file_argument, group_config_option, guarded, json_option, put_json, read_input

@@ -16,8 +16,8 @@ from gateway.core.ports import Outer
 from gateway.core.protection import is_protected
 from gateway.core.uri import Uri
 from gateway.core.verdict import Status, Verdict
+from gateway.sip.entity import body_of, outer_of
 from gateway.sip.message import Request
-from gateway.sip.reading import body_of, outer_of
 from gateway.smime.container import entity_of
 from gateway.smime.identity import Claim, HomeOf
 from gateway.smime.judge import Judge

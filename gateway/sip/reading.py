@@ -17,16 +17,15 @@ from gateway.core.imdn import NEGATIVE, NOTIFICATION_TYPE
 from gateway.core.mime import MIXED, ContentType, Entity
 from gateway.core.numbers import NO_NUMBERS, NumberPlan
 from gateway.core.outcome import DELIVERED, Outcome, Verdict
-from gateway.core.ports import Notice, Outer, Parties
-from gateway.core.protection import is_protected
+from gateway.core.ports import Notice, Parties
 from gateway.core.tables import Tables
 from gateway.core.text import one_line, shown_name
 from gateway.core.verdict import NOT_CHECKED
 
 from . import grammar
 from .conversation import conversation_of
+from .entity import body_of, protected_body
 from .failures import Report, find_report
-from .headers import title
 from .identity import display_name
 from .message import MAGIC_COOKIE, Request, Response
 from .notices import asked_by, read_notices
@@ -92,27 +91,6 @@ def read_message(
         origin=origin,
         verdict=NOT_CHECKED if protected is not None else None,
     )
-
-
-def protected_body(request: Request) -> Entity | None:
-    """The body of a MESSAGE that is, or holds, something signed or encrypted: it is carried as it came. None for any other.
-
-    Raises Refusal for one whose headers cannot be read.
-    """
-    kind = request.content_type
-    if kind is None or kind.type not in _MAY_PROTECT:
-        return None
-    entity = body_of(request)
-    return entity if is_protected(entity) else None
-
-
-def outer_of(request: Request, *, may_be_late: bool = False) -> Outer:
-    """The request around a body, for who checks what was signed of it. may_be_late: as in Outer."""
-    headers = [(name, value.decode("utf-8", "replace")) for name, value in request.rows]
-    return Outer(request.method, request.request_uri_text, tuple(headers), may_be_late)
-
-
-_MAY_PROTECT = ("multipart", "application", "message")
 
 
 def _visible(protected: Entity) -> CpimMessage | None:
@@ -223,27 +201,6 @@ def _around(entity: Entity, request: Request, parties: Parties, display: str, no
 def _subjects(request: Request) -> tuple[tuple[str, str], ...]:
     subject = one_line(request.header("subject") or "") if "subject" in request.index else ""
     return ((subject, ""),) if subject else ()
-
-
-def body_of(request: Request) -> Entity:
-    """The body with the MIME headers that SIP has for it in the request (CPIM-03). Raises Refusal."""
-    headers = [(title(name), value) for name in _MIME_HEADERS if (value := request.header(name)) is not None]
-    try:
-        return Entity.compose(headers, request.body)
-    except SyntaxFault as fault:
-        raise Refusal("bad-body", fault.what) from None
-
-
-_MIME_HEADERS = (
-    "mime-version",
-    "content-type",
-    "content-disposition",
-    "content-language",
-    "content-transfer-encoding",
-    "content-id",
-    "content-description",
-)
-"""What RFC 3261 section 20, RFC 8262 and RFC 2045 have for a body; its length and its coding are the request's."""
 
 
 def _is_empty(entity: Entity, files: bool) -> bool:

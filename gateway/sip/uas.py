@@ -26,10 +26,11 @@ from gateway.core.verdict import NOT_CHECKED, Verdict
 
 from . import writer
 from .endpoint import Answer
+from .entity import outer_of, protected_body
 from .failures import Report
 from .identity import hidden, is_from_another, named, senders, unnamed, wants_privacy
 from .message import METHODS, Request
-from .reading import date_of, is_bare_fragment, is_dated, outer_of, protected_body, read_message, read_news, report_in
+from .reading import date_of, is_bare_fragment, is_dated, read_message, read_news, report_in
 from .signed_dates import SignedDates, is_signed
 
 SERVED = ("MESSAGE", "OPTIONS", "CANCEL")

@@ -25,7 +25,7 @@ from gateway.core.jid import Jid, xmpp_uri
 
 from .asn1 import CmsFault, checked, content_of, members
 from .cms import SignerId
-from .signatures import MOST_RSA_BITS
+from .signatures import MOST_RSA_BITS, has_odd_exponent
 
 SIGNING = ("digital_signature", "content_commitment")
 """Of these key usages one is needed to sign; content_commitment was once called nonRepudiation."""
@@ -166,7 +166,11 @@ def not_for(extensions: x509.Extensions, wanted: Sequence[str]) -> str:
 
 def _is_authority(key: PublicKeyTypes, extensions: x509.Extensions) -> bool:
     basic = _extension(extensions, x509.BasicConstraints)
-    return basic is not None and basic.ca and not (isinstance(key, rsa.RSAPublicKey) and key.key_size > MOST_RSA_BITS)
+    return (
+        basic is not None
+        and basic.ca
+        and not (isinstance(key, rsa.RSAPublicKey) and (key.key_size > MOST_RSA_BITS or has_odd_exponent(key)))
+    )
 
 
 def _extension(extensions: x509.Extensions, kind: type[Extension]) -> Extension | None:

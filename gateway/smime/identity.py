@@ -55,9 +55,10 @@ class Claim:
 def is_for(claim: Claim, named: Sequence[str]) -> Finding:
     """VALID, or REPLAY_RISK for what was signed for other people than who gets it: somebody has sent it on.
 
-    named: every To in the object itself, as URI; none says nothing.
+    named: every To and cc in the object itself, as URI; none says nothing, nor does one that is nobody's here.
     """
-    if claim.recipient is None or not named or normal(claim.recipient) in {claim.home(each) for each in named}:
+    homes = {claim.home(each) for each in named}
+    if claim.recipient is None or not homes or None in homes or normal(claim.recipient) in homes:
         return Finding(Status.VALID)
     return Finding(Status.REPLAY_RISK, f"it was signed for {named[0]}")
 

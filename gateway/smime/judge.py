@@ -116,15 +116,17 @@ class Judge:
         self._store, self._rfc822 = store, rfc822
         self._pinned_homes: frozenset[Address] | None = None
 
-    def judge(self, entity: Entity, claim: Claim, now: float) -> Judged:
-        """What is to be said of an entity as it came. now: POSIX seconds. Raises nothing: what cannot be read is MALFORMED.
+    def judge(self, entity: Entity, claim: Claim, now: float, work: Work | None = None) -> Judged:
+        """What is to be said of an entity as it came. now: POSIX seconds. work: what may still be done for the message that it is of.
+
+        Raises nothing: what cannot be read is MALFORMED.
 
         >>> text = Entity.parse(b"Content-Type: text/plain\\r\\n\\r\\nPrav.")
         >>> from gateway.core.jid import Jid
         >>> Judge(TrustStore()).judge(text, Claim(Jid("mira", "xmpp.example"), "", lambda text: None), 0.0).verdict.status
         <Status.NOT_CHECKED: 'not-checked'>
         """
-        return self._judge(entity, claim, now, Work())
+        return self._judge(entity, claim, now, work or Work())
 
     def _judge(self, entity: Entity, claim: Claim, now: float, work: Work) -> Judged:
         walk = _Walk(entity)
@@ -314,7 +316,7 @@ def _note(walk: _Walk, message: CpimMessage) -> None:
         walk.stated.insert(0, sender.uri)
     if walk.outermost is None:
         return
-    for value in message.values("To"):
+    for value in (*message.values("To"), *message.values("cc")):
         with suppress(SyntaxFault):
             walk.named.append(CpimAddress.parse(value).uri)
 

@@ -38,16 +38,16 @@ from .identity import Claim, HomeOf, normal
 from .identity_body import IdentityBodies, with_identity
 from .judge import Judge, Judged
 from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of
-from .trust import TrustStore
+from .trust import TrustStore, Work
 from .tunnel import tunnel_fault
 
 _REMEMBERED = (Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.DOMAIN_SIGNED, Status.WEAK)
 """What is known again when it comes again: of anything else, whoever has seen it could have it refused by sending it first."""
-_MOST_UNANSWERED, _MOST_FAILURES_OF_A_PEER = 4096, 100
+_MOST_UNANSWERED = 4096
+_MOST_UNAUTHENTICATED = 600
+"""Octets of an EnvelopedData for somebody who gets 1300 at most: whatever is in it then fits."""
 UNDECRYPTABLE_NOTICE = "This message was encrypted, and cannot be decrypted."
 UNREADABLE_NOTICE = "This message has content that cannot be shown."
-Senders = tuple[str, str]
-"""Who is counted when something cannot be decrypted: the author, and the peer that it came by."""
 
 
 class Smime:
@@ -65,8 +65,8 @@ class Smime:
         self._judge = Judge(store, rfc822=smime.rfc822)
         self._hosting = Hosting(self._accounts, store.people, names, settings, home_of, takes)
         self._freshness, self._failures = Freshness(), Failures()
-        # One peer may name many authors, and speak for many.
-        self._failures_of_peers = Failures(_MOST_FAILURES_OF_A_PEER)
+        # What may still be done for the message that is looked at.
+        self._work = Work()
         self._identity_bodies = IdentityBodies(self._identity)
         self._required, self._refuses_repeats = frozenset(smime.require), settings.limits.stale_date == "refuse"
         # What to take back of messages that nobody has answered for yet, by trace id.
@@ -112,15 +112,17 @@ class Smime:
         message, entity, now = envelope.message, envelope.message.entity, envelope.received_at
         account = self._accounts.account_of(envelope.recipient)
         claim = self._claim(envelope, outer)
-        senders = (str(normal(claim.author)), f"peer {envelope.peer}")
-        judged = self._judge.judge(entity, claim, now)
+        self._work = Work()
+        judged = self._judge.judge(entity, claim, now, self._work)
         if account is not None and (sealed := _sealed(entity, judged)) is not None:
-            judged = self._opened(judged, sealed, account, claim, senders, now)
+            if tells_by_failing(_octets(sealed), account):
+                return self._guarded(envelope, judged, sealed, account, claim, outer)
+            judged = self._opened(judged, sealed, account, claim, now)
         verdict = judged.verdict
         if outer is not None:
             if judged.covered and (fault := tunnel_fault(entity_of(judged.covered), outer)):
                 verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
-            decrypt = partial(self._decrypted, account, senders, now)
+            decrypt = partial(self._decrypted, account, str(normal(claim.author)), now)
             asserted = self._identity_bodies.judge(entity, outer, now, decrypt)
             if asserted and asserted.who:
                 self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
@@ -139,34 +141,59 @@ class Smime:
         uri = sip_uri(author) if outer is not None and isinstance(author, SipAddress) else ""
         return Claim(author, uri, self._home_of, envelope.recipient)
 
-    def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, senders: Senders, now: float) -> Judged:
+    def _opened(self, judged: Judged, sealed: Entity, account: Account, claim: Claim, now: float) -> Judged:
         """What was encrypted for a hosted account, judged anew; in either order of signing and encrypting (SMIME-20). Raises Refusal."""
-        content = self._decrypted(account, senders, now, sealed)
+        author = str(normal(claim.author))
+        if self._failures.bars(author, now):
+            # Not that it could not be decrypted: it was not tried, and may come again.
+            raise Refusal("overloaded")
+        content = self._decrypted(account, author, now, sealed)
         if content is None:
-            if tells_by_failing(_octets(sealed), account):
-                # Its recipient is told, its sender is not: he may be asking what is in a message that he has only seen.
-                verdict = Verdict(Status.UNDECRYPTABLE, detail="it cannot be decrypted", encrypted=True)
-                return Judged(verdict, text_entity(UNDECRYPTABLE_NOTICE))
             raise Refusal("undecipherable")
-        inner = self._judge.judge(content, claim, now)
+        return self._judged_inside(judged, content, claim, now)
+
+    def _judged_inside(self, judged: Judged, content: Entity, claim: Claim, now: float) -> Judged:
+        inner = self._judge.judge(content, claim, now, self._work)
         if judged.covered:
             # Encrypted, then signed: the outermost signature counts (SMIME-21).
             return replace(judged, readable=inner.readable or content, inside=None)
         verdict = replace(inner.verdict, encrypted=True)
         if not inner.covered and verdict.status is Status.NOT_CHECKED:
             verdict = replace(verdict, status=Status.CONFIDENTIAL_UNAUTHENTICATED, detail="encrypted, and signed by nobody")
-        return replace(inner, verdict=verdict)
+        return replace(inner, verdict=verdict, readable=inner.readable or (None if is_protected(content) else content))
 
-    def _decrypted(self, account: Account | None, senders: Senders, now: float, sealed: Entity) -> Entity | None:
-        """What is encrypted for this account; None for whatever may be wrong with it, and for who has sent too much of that (SMIME-72)."""
-        author, peer = senders
-        if account is None or self._failures.bars(author, now) or self._failures_of_peers.bars(peer, now):
+    def _guarded(self, envelope: Envelope, judged: Judged, sealed: Entity, account: Account, claim: Claim, outer: Outer | None) -> Envelope:
+        """The text of what is encrypted and not authenticated (EnvelopedData), or a notice to the recipient that there is none.
+
+        Whoever has seen it may send it again with changed blocks, to learn from the answer what they are decrypted to (SMIME-72). So
+        nothing that may be refused depends on that: what it may be refused for is asked before, and what goes on is text. Raises Refusal.
+        """
+        entity, recipient, now = envelope.message.entity, envelope.recipient, envelope.received_at
+        is_bounded = isinstance(recipient, SipAddress) and not self._settings.route(recipient.domain).large_messages
+        if is_bounded and len(entity.content) > _MOST_UNAUTHENTICATED:
+            raise Refusal("too-large-for-sip")
+        if envelope.sender.domain in self._required and not judged.covered:
+            raise Refusal("signature-required")
+        content = self._decrypted(account, str(normal(claim.author)), now, sealed)
+        if content is None:
+            text = UNDECRYPTABLE_NOTICE
+            if not judged.covered:
+                judged = Judged(Verdict(Status.UNDECRYPTABLE, detail="it cannot be decrypted", encrypted=True))
+        else:
+            judged = self._judged_inside(judged, content, claim, now)
+            text = _text_of(judged.readable)
+        verdict = self._dated(envelope, replace(judged, verdict=replace(judged.verdict, encrypted=True)), outer)
+        self._tell(envelope, verdict)
+        return _around(replace(envelope, verdict=verdict), text_entity(f"{verdict.mark}{text}"))
+
+    def _decrypted(self, account: Account | None, author: str, now: float, sealed: Entity) -> Entity | None:
+        """What is encrypted for this account; None for whatever may be wrong with it (SMIME-72), which is counted."""
+        if account is None:
             return None
         try:
             return Entity.parse(decrypted(cms_octets(sealed), account))
         except (Undecipherable, CmsFault, SyntaxFault, Refusal):
             self._failures.note(author, now)
-            self._failures_of_peers.note(peer, now)
             return None
 
     def _dated(self, envelope: Envelope, judged: Judged, outer: Outer | None) -> Verdict:
@@ -199,7 +226,7 @@ class Smime:
         author = self._home_of(who)
         if author is None:
             return Verdict(Status.WRONG_IDENTITY, detail=f"{who} is nobody that is served here")
-        return self._judge.judge(entity, Claim(author, who, self._home_of), now).verdict
+        return self._judge.judge(entity, Claim(author, who, self._home_of), now, self._work).verdict
 
     def _tell(self, envelope: Envelope, verdict: Verdict) -> None:
         self.counters[verdict.status.value] += 1
@@ -225,15 +252,13 @@ class Smime:
         if is_protected(readable):
             return _around(envelope, readable)  # There is more that is not for the gateway.
         try:
-            text = content_of(readable, files=bool(self._settings.xmpp.upload)).body
+            content_of(readable, files=bool(self._settings.xmpp.upload))
         except (Refusal, SyntaxFault):
             if not verdict.encrypted:
                 return envelope
-            # It is not refused: what is not authenticated must have one answer, whatever it is decrypted to (SMIME-72).
-            text = UNREADABLE_NOTICE
         if verdict.is_good:
             return _around(envelope, readable)
-        return _around(envelope, text_entity(f"{verdict.mark}{text}"))
+        return _around(envelope, text_entity(f"{verdict.mark}{_text_of(readable)}"))
 
     def _fitted(self, envelope: Envelope) -> Envelope:
         """In the container that the route of its SIP recipient wants (SMIME-62, SMIME-35); else as it came."""
@@ -255,6 +280,15 @@ def _sealed(entity: Entity, judged: Judged) -> Entity | None:
     if judged.verdict.status is not Status.MALFORMED:
         return None
     return next((part for part in protected_parts(entity) if protection_of(part) is Protection.ENCRYPTED), None)
+
+
+def _text_of(readable: Entity | None) -> str:
+    """What it says, or that it says nothing that can be shown."""
+    try:
+        text = content_of(readable).body if readable is not None else ""
+    except (Refusal, SyntaxFault):
+        text = ""
+    return text or UNREADABLE_NOTICE
 
 
 def _octets(sealed: Entity) -> bytes:

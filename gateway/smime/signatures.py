@@ -114,11 +114,15 @@ def _method(signer: SignerInfo, key: PublicKeyTypes) -> tuple[Callable[[bytes], 
     raise CmsFault(f"{signer.algorithm} with {signer.digest} and a key of this kind is not taken")
 
 
+def has_odd_exponent(key: rsa.RSAPublicKey) -> bool:
+    """Whether a key is one that nobody has but to keep others busy (SMIME-74)."""
+    return key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS
+
+
 def _rsa(signer: SignerInfo, key: rsa.RSAPublicKey, digest: str, weak: str) -> tuple[Callable[[bytes], None], str]:
     if not LEAST_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
         raise CmsFault(f"an RSA key of {key.key_size} bits is not taken", section="SMIME-28")
-    if key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS:
-        # Nobody has such a key but to keep others busy.
+    if has_odd_exponent(key):
         raise CmsFault("an RSA key with so large an exponent is not taken", section="SMIME-74")
     scheme: padding.AsymmetricPadding = padding.PKCS1v15()
     if signer.pss is not None:

@@ -36,7 +36,7 @@ _UNDERSTOOD = frozenset((
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
 ))  # fmt: skip
 """What may be critical in a certificate of a chain (RFC 5280 section 4.2)."""
-_MOST_INSTANTS, _MOST_BETWEEN = 4, 4
+_MOST_INSTANTS, _MOST_BETWEEN, _MOST_OF_A_NAME = 4, 6, 2
 _MOST_REMEMBERED_PATHS = 1024
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 
@@ -140,12 +140,14 @@ class TrustStore:
         return Finding(Status.VALID)
 
     def _path(self, leaf: Certificate, carried: Sequence[Certificate], now: float, work: Work) -> _Path:
-        between = _issuers(leaf, carried)
+        between = _issuers(leaf, carried, self._anchors, now)
         key = (leaf.fingerprint, *sorted(each.fingerprint for each in between))
         known = self._paths.get(key) or self._strangers.get(key)
         if known is not None and (known is _NO_PATH or known.since <= now <= known.until):
             return known
         path = self._found_path(leaf, between, now, work)
+        if work.chains < 0:
+            return path  # Not that there is none: it was not looked for to the end.
         # Strangers can have a new certificate for each message, and must not drive out those that are known.
         learn(self._strangers if path is _NO_PATH else self._paths, key, path, _MOST_REMEMBERED_PATHS)
         return path
@@ -194,18 +196,25 @@ class TrustStore:
         return False
 
 
-def _issuers(leaf: Certificate, carried: Sequence[Certificate]) -> list[Certificate]:
-    """Of the authorities that came along those that may stand above the leaf, each key once: no tangle makes for many ways up."""
-    found: dict[tuple[bytes, bytes], Certificate] = {}
-    wanted = [leaf.issuer]
-    authorities = [each for each in carried if each.is_authority and each is not leaf]
-    for name in wanted:
-        for each in authorities:
-            subject = each.loaded.subject.public_bytes()
-            if subject == name and (subject, each.key_digest) not in found and len(found) < _MOST_BETWEEN:
-                found[subject, each.key_digest] = each
-                wanted.append(each.issuer)
-    return list(found.values())
+def _issuers(leaf: Certificate, carried: Sequence[Certificate], anchors: Sequence[x509.Certificate], now: float) -> list[Certificate]:
+    """Of the authorities that came along those that may stand between the leaf and an anchor: name above name, and never back.
+
+    A stranger says how many there are and who has issued whom. So of each name there are two at most, those that are good now and stand
+    below an anchor first; and none that leads nowhere, to itself, or to a name below it.
+    """
+    above = {each.subject.public_bytes() for each in anchors}
+    authorities = [(each.loaded.subject.public_bytes(), each) for each in carried if each.is_authority and each is not leaf]
+    found: list[Certificate] = []
+    names = [leaf.issuer]
+    for level, name in enumerate(names):
+        if level == _MOST_BETWEEN:
+            break
+        fit = [each for subject, each in authorities if subject == name and each.issuer not in names[: level + 1]]
+        fit = [each for each in fit if each.issuer in above or any(subject == each.issuer for subject, _ in authorities)]
+        fit.sort(key=lambda each: (not each.since <= now <= each.until, each.issuer not in above))
+        found += fit[:_MOST_OF_A_NAME]
+        names += [each.issuer for each in fit[:_MOST_OF_A_NAME] if each.issuer not in names]
+    return found
 
 
 def _must_be_authority(_policy: Policy, _certificate: x509.Certificate, basic: x509.BasicConstraints) -> None:

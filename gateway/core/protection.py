@@ -57,7 +57,7 @@ def is_protected(entity: Entity) -> bool:
     # Nearly every message is text.
     if entity.content_type.type not in ("multipart", "message", "application"):
         return False
-    return protection_of(entity) is not None or (_HINT.search(entity.content) is not None and _holds_protected(entity))
+    return protection_of(entity) is not None or (_HINT.search(entity.raw) is not None and _holds_protected(entity))
 
 
 def protected_parts(entity: Entity) -> tuple[Entity, ...]:

@@ -117,6 +117,8 @@ class Arrivals:
                 self._sink.told(read, partial(self._told, transaction, peer, key, read))
         except Exception:
             self._offered.discard(key)
+            if isinstance(read, Envelope):
+                uas.answered(read, is_kept=False)
             raise
 
     def _is_known(self, transaction: ServerTransaction, message_key: int) -> bool:

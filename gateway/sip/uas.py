@@ -15,7 +15,7 @@ from gateway.core.domain import ascii_domain
 from gateway.core.envelope import Envelope, home_uri
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.imdn import NOTIFICATION_TYPE
-from gateway.core.mime import MIXED
+from gateway.core.mime import MIXED, Entity
 from gateway.core.ports import Notice, Parties, Peer, Policy, Security
 from gateway.core.protection import CLEAR_SIGNED, CMS_TYPE
 from gateway.core.remember import remembered
@@ -146,7 +146,8 @@ class Uas:
         self._scheme(request)
         target = request.to.uri if self._is_ours(request.request_uri, local) else request.request_uri
         codings = _codings_of(request)
-        report = report_in(request) if not codings else None
+        protected = protected_body(request) if not codings else None
+        report = report_in(request) if not codings and protected is None else None
         if report is not None:
             self._acceptable(request)
             notices = () if unknown else self._news(request, report, peer, target)
@@ -156,13 +157,14 @@ class Uas:
         self._acceptable(request)
         if codings:
             request = self._decoded(request, codings, parties.sender.domain)
-        dated = self._dated(request, peer, now)
-        news = read_news(request, parties)
+            protected = protected_body(request)
+        dated = self._dated(request, protected, peer, now)
+        # What is protected is nobody's but its recipient's to read.
+        news = read_news(request, parties) if protected is None else None
         return self._read(request, parties, peer, trace_id, now, dated) if news is None else news
 
-    def _dated(self, request: Request, peer: Peer, now: float) -> Verdict:
+    def _dated(self, request: Request, body: Entity | None, peer: Peer, now: float) -> Verdict:
         """What its Date says of a request with a signed body (MSG-81). Raises Refusal."""
-        body = protected_body(request) if self.dates else None
         if not self.dates or body is None or not is_signed(body):
             return NOT_CHECKED
         return self.dates.judge(date_of(request), self.message_key(request), peer, now)

@@ -62,7 +62,8 @@ class Sighting(NamedTuple):
 
     signer: who has signed it. digest: of the covered octets. recipient: whom it came for. signed_at: the date that the signature covers,
     None for none; is_coarse: it has no fractions of a second. signing_time: what the signature says beside it. request: Call-ID, CSeq and
-    From of the request that brought it in one line; empty for what came otherwise. may_be_late: as in Outer.
+    From of the request that brought it in one line; empty for what came otherwise. may_be_late: as in Outer. is_addressed: it names all
+    whom it is for, so one that comes for another of them is no copy.
     """
 
     signer: str
@@ -73,6 +74,7 @@ class Sighting(NamedTuple):
     signing_time: float | None = None
     request: str = ""
     may_be_late: bool = False
+    is_addressed: bool = False
 
 
 class Dated(NamedTuple):
@@ -102,9 +104,11 @@ class Freshness:
         self._seen.put(seen, now)
         for key in given:
             self._given.put(key, now)
-        if is_known:
+        if is_known and not sighting.is_addressed:
             return Dated(REPEATED, is_risk=True)
         label = self._label(sighting, now)
+        if is_known and label == DECREASING:
+            label = ""  # It is as old as itself.
         if not label and sighting.signed_at is not None:
             latest, at = self._latest.get(sighting.signer, (0.0, now))
             is_later = sighting.signed_at >= latest or now - at >= RISING_SECONDS

@@ -118,7 +118,7 @@ class Hosting:
         home = normal(person)
         found = [each for each, homes in self._people if home in homes]
         good = [each for each in found if each.since <= now <= each.until]
-        if found and not good:
+        if not good and any(each.since <= now for each in found):
             # What was encrypted yesterday is not sent in the clear today (SMIME-37).
             raise Refusal("no-good-certificate")
         return good

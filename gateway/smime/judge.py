@@ -316,9 +316,23 @@ def _note(walk: _Walk, message: CpimMessage) -> None:
         walk.stated.insert(0, sender.uri)
     if walk.outermost is None:
         return
+    walk.named += _named_in(message)
+
+
+def _named_in(message: CpimMessage) -> list[str]:
+    found = []
     for value in (*message.values("To"), *message.values("cc")):
         with suppress(SyntaxFault):
-            walk.named.append(CpimAddress.parse(value).uri)
+            found.append(CpimAddress.parse(value).uri)
+    return found
+
+
+def recipients_in(covered: Entity) -> list[str]:
+    """Everybody whom a signed message/cpim is for, as URI; nobody where it is something else."""
+    with suppress(SyntaxFault, Refusal):
+        if covered.content_type.essence == CPIM_TYPE:
+            return _named_in(CpimMessage.parse(covered.decoded()))
+    return []
 
 
 def _note_all(walk: _Walk, entity: Entity) -> None:

@@ -34,12 +34,12 @@ from .decryption import Failures, Undecipherable, decrypted, tells_by_failing
 from .extract import with_text
 from .freshness import Dated, Freshness, Sighting, agrees, marked, request_of, signed_date
 from .hosting import Hosting
-from .identity import Claim, HomeOf, normal
+from .identity import Claim, HomeOf, is_for, normal
 from .identity_body import IdentityBodies, with_identity
-from .judge import Judge, Judged
+from .judge import Judge, Judged, recipients_in
 from .keys import NEARLY_SECONDS, Account, Accounts, warnings_of
 from .trust import TrustStore, Work
-from .tunnel import tunnel_fault
+from .tunnel import addressees, tunnel_fault
 
 _REMEMBERED = (Status.VALID, Status.VALID_AFTER_CANONICALISATION, Status.DOMAIN_SIGNED, Status.WEAK)
 """What is known again when it comes again: of anything else, whoever has seen it could have it refused by sending it first."""
@@ -122,6 +122,9 @@ class Smime:
         if outer is not None:
             if judged.covered and (fault := tunnel_fault(entity_of(judged.covered), outer)):
                 verdict = replace(verdict, status=Status.INVALID, detail=f"the signed copy of the request differs: {fault}")
+            elif verdict.is_good and (found := is_for(claim, addressees(entity_of(judged.covered)))).status is not Status.VALID:
+                # The To of the request may be the one that was signed, and its Request-URI somebody else's.
+                verdict = replace(verdict, status=found.status, detail=found.detail)
             decrypt = partial(self._decrypted, account, str(normal(claim.author)), now)
             asserted = self._identity_bodies.judge(entity, outer, now, decrypt)
             if asserted and asserted.who:
@@ -207,7 +210,8 @@ class Smime:
                 verdict = replace(verdict, detail="the Date of the request is another one than that which is signed")
             request = request_of(outer) if outer is not None else ""
             whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
-            sighting = Sighting(judged.signer.hex(), verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late)
+            author, is_addressed = str(normal(self._claim(envelope, outer).author)), bool(recipients_in(covered))
+            sighting = Sighting(author, verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late, is_addressed)
             dated = self._freshness.judge(sighting, envelope.received_at)
             if dated.is_repeat and outer is not None and self._refuses_repeats and not (may_be_late or verdict.encrypted):
                 self.answered(envelope, is_kept=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.errors import Refusal, SyntaxFault
@@ -10,7 +11,7 @@ from gateway.core.mime import MIXED, Entity, split_multipart
 from gateway.core.ports import Outer
 from gateway.core.sipfrag import Fragment, Kind, parse
 
-from .fields import fields_of, same, title
+from .fields import address_of, fields_of, same, title
 from .freshness import SIP_TYPE
 from .identity_body import is_identity_part
 
@@ -47,6 +48,16 @@ def tunnel_fault(covered: Entity, outer: Outer) -> str:
         if found := difference(copy, outer, whole=is_whole):
             return found
     return ""
+
+
+def addressees(covered: Entity) -> tuple[str, ...]:
+    """Whom the signed copies of a request in `covered` are to, as URIs; what cannot be read names nobody."""
+    found = []
+    for entity in _copies(covered):
+        with suppress(Refusal, SyntaxFault):
+            to = parse(entity.decoded(), strict=False).header("To")
+            found += [address_of(to).text] if to else []
+    return tuple(found)
 
 
 def _copies(covered: Entity) -> Iterator[Entity]:

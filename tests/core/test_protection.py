@@ -59,6 +59,11 @@ def test_it_is_found_in_whatever_holds_it(part: bytes) -> None:
     assert len(protected_parts(whole)) == 1
 
 
+def test_an_encoded_message_cpim_is_looked_into() -> None:
+    octets = b"RnJvbTogPGltOmFAYj4NCg0KQ29udGVudC1UeXBlOiBhcHBsaWNhdGlvbi9wa2NzNy1taW1lDQoNCng="
+    assert is_protected(entity("message/cpim", octets, ("Content-Transfer-Encoding", "base64")))
+
+
 @pytest.mark.requirement("SMIME-09")
 def test_what_cannot_be_read_is_carried_if_it_speaks_of_it() -> None:
     deep = entity("multipart/signed; boundary=s", SIGNED)

@@ -161,3 +161,13 @@ def test_it_goes_out_with_a_date_which_is_that_of_its_message_cpim() -> None:
     dated = replace(message, message=entity_message(author, recipient, entity, NOW - 2))
     assert header(sent(dated), "Date") == "Mon, 02 Feb 2026 02:39:58 GMT"
     assert headers(sent(envelope(request())), "Date") == []
+
+
+@pytest.mark.requirement("SMIME-09")
+@pytest.mark.parametrize("spoilt", [b"\r\n--b2\r\nno header line\r\n\r\nx", b"\r\n--b2\r\n\r\nx" * 40])
+def test_what_cannot_be_read_beside_it_hinders_nothing(spoilt: bytes) -> None:
+    body = b"--b2\r\nContent-Type: multipart/signed;boundary=b1\r\n\r\n" + SIGNED + spoilt + b"\r\n--b2--"
+    data = request(content_type="multipart/mixed; boundary=b2", body=body)
+    found = taken(uas(RouteRule("sip.example")), data)
+    assert isinstance(found, Envelope)
+    assert found.message.entity.content == body

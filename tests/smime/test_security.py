@@ -173,6 +173,30 @@ def test_what_was_signed_for_somebody_else_is_no_more_than_a_copy(tmp_path: Path
     assert text(bridge.stanza(message)) == "[signature: replay-risk] Lunch?"
 
 
+@pytest.mark.requirement("MSG-86")
+def test_whoever_else_it_was_signed_for_gets_it_too_and_once(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, stale_date="mark")
+    whole = cpim("im:romeo@sip.example").replace(b"\r\nDateTime", b"\r\ncc: <im:mira@xmpp.example>\r\nDateTime", 1)
+    covered = b"Content-Type: message/cpim\r\n\r\n" + whole
+    entity, found = clear_signed(covered, sign(ROMEO, covered)), []
+    for number, user in enumerate(("juliet", "mira", "mira")):
+        uri = f"sip:{user}@xmpp.example"
+        message = bridge.from_sip(entity, trace_id=str(number), call_id=str(number), uri=uri, to=f"<{uri}>")
+        found.append(message.verdict and (message.verdict.status, message.verdict.date))
+    assert found == [(Status.VALID, ""), (Status.VALID, ""), (Status.REPLAY_RISK, "repeated")]
+
+
+@pytest.mark.requirement("SMIME-24", "SMIME-26")
+def test_a_request_that_was_signed_for_somebody_else_and_goes_elsewhere_is_a_copy(tmp_path: Path) -> None:
+    people = "From: <sip:romeo@sip.example>;tag=r1\r\nTo: <sip:mira@xmpp.example>\r\n"
+    fragment = f"Content-Type: message/sipfrag\r\n\r\n{people}Call-ID: c1@h\r\nCSeq: 1 MESSAGE\r\nDate: {DATE}\r\n"
+    covered = f"Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n{fragment}\r\n--m\r\n\r\nhi\r\n--m--".encode()
+    said = {"from_": "<sip:romeo@sip.example>;tag=r1", "to": "<sip:mira@xmpp.example>", "cseq": "1 MESSAGE", "call_id": "c1@h"}
+    verdict = Bridge(tmp_path).from_sip(clear_signed(covered, sign(ROMEO, covered)), **said).verdict  # type: ignore[arg-type]
+    assert verdict is not None
+    assert (verdict.status, verdict.detail) == (Status.REPLAY_RISK, "it was signed for sip:mira@xmpp.example")
+
+
 @pytest.mark.requirement("SMIME-26")
 def test_every_author_that_a_signed_object_names_is_the_one_who_signed(tmp_path: Path) -> None:
     part = b"--m\r\nContent-Type: message/cpim\r\n\r\n" + cpim("im:mercutio@sip.example") + b"\r\n--m--"
@@ -350,6 +374,25 @@ def test_of_what_is_not_authenticated_the_sender_is_never_told_that_it_could_not
     copied = openssl_encrypt(JULIET, clear_signed(covered, sign(ROMEO, covered)).raw, "aes-128-cbc")
     for number in ("1", "2"):
         bridge.from_sip(opaque(copied, "enveloped-data"), NOW, f"t{number}", call_id=number)
+
+
+@pytest.mark.requirement("SMIME-72")
+def test_of_what_is_not_authenticated_nothing_inside_decides_whether_it_is_taken(tmp_path: Path) -> None:
+    """Its size is asked before it is opened, and where a signature is required what is inside is none."""
+    blob = openssl_encrypt(JULIET, TEXT, "aes-128-cbc")
+    whole, broken = (opaque(octets, "enveloped-data") for octets in (blob, blob[:-16] + b"\x00" * 16))
+    requiring = Bridge(tmp_path, hosted={"juliet@xmpp.example": JULIET}, require=("sip.example",))
+    for entity in (whole, broken):
+        with pytest.raises(Refusal, match="signature-required"):
+            requiring.from_sip(entity)
+    hosting = tmp_path / "sip"
+    hosting.mkdir()
+    bounded = Bridge(hosting, hosted={"romeo@sip.example": ROMEO}, rule=RouteRule("*", "sip:127.0.0.1:5080;transport=tcp"))
+    long = openssl_encrypt(ROMEO, TEXT + b"x" * 600, "aes-128-cbc")
+    for octets in (long, long[:-16] + b"\x00" * 16):
+        payload = opaque(octets, "enveloped-data", base64_encoded=True).raw.decode()
+        with pytest.raises(Refusal, match="too-large-for-sip"):
+            bounded.from_xmpp(f"<e2e xmlns='{E2E}'>{payload}</e2e>")
 
 
 @pytest.mark.requirement("SMIME-71", "MSG-80")

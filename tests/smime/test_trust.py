@@ -22,7 +22,7 @@ from gateway.smime import trust
 from gateway.smime.asn1 import CmsFault
 from gateway.smime.certificates import Certificate
 from gateway.smime.cms import SignerId
-from gateway.smime.trust import TrustStore
+from gateway.smime.trust import TrustStore, Work
 from tests.cost import seconds
 
 from . import authority
@@ -282,6 +282,33 @@ def test_a_tangle_of_authorities_takes_bounded_time() -> None:
     read = Certificate.of(leaf.sign(mine, hashes.SHA256()))
     assert seconds(lambda: TrustStore([CA.certificate]).judge(read, tangle, NOW, None), 0.2) < 0.2
     assert STORE.judge(read, tangle, NOW, None).status is Status.UNTRUSTED
+
+
+def one_more(subject: Authority, by: Authority, number: int, *, until: datetime.datetime = authority.UNTIL) -> Certificate:
+    """One more certificate of an authority, by another one."""
+    builder = x509.CertificateBuilder().subject_name(subject.certificate.subject).issuer_name(by.certificate.subject)
+    builder = builder.public_key(subject.holder.key.public_key()).serial_number(500 + number)
+    builder = builder.not_valid_before(authority.FROM).not_valid_after(until)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return Certificate.of(builder.sign(by.holder.key, hashes.SHA256()))
+
+
+@pytest.mark.requirement("SMIME-29")
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_certificates_of_one_authority_the_one_that_leads_on_counts(order: int) -> None:
+    between, stranger = Authority("Between", issuer=CA), Authority("Nobody's own")
+    good, crossed = one_more(between, CA, 1), one_more(between, stranger, 2)
+    ended = one_more(between, CA, 3, until=datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC))
+    leaf = of(between.issue(ROMEO_URI))
+    for others in ([crossed], [ended], [crossed, ended, one_more(between, stranger, 4)]):
+        assert TrustStore([CA.certificate]).judge(leaf, [good, *others][::order], NOW, None).status is Status.VALID
+
+
+@pytest.mark.requirement("SMIME-74")
+def test_what_was_not_looked_for_to_the_end_is_not_remembered() -> None:
+    store, read = TrustStore([CA.certificate]), of(CA.issue(ROMEO_URI, number=71))
+    assert store.judge(read, [], NOW, None, Work(chains=0)).status is Status.UNTRUSTED
+    assert store.judge(read, [], NOW, None).status is Status.VALID
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -106,18 +106,22 @@ def alternatives(text: str, xhtml: str, language: str = "") -> Entity:
     """The same as plain text and with markup, the better form last (RFC 2046 section 5.1.4). xhtml: as `Content.xhtml`."""
     texts = ((TEXT_TYPE, crlf(text).encode()), (HTML_TYPE, xhtml.encode()))
     parts = [Entity.compose([("Content-Type", kind)], octets).raw for kind, octets in texts]
-    boundary = boundary_outside(b"".join(parts))
-    content = b"".join([b"--%b\r\n%b\r\n" % (boundary, part) for part in parts]) + b"--%b--\r\n" % boundary
-    headers = [("Content-Type", f"multipart/alternative; boundary={boundary.decode()}")]
+    boundary, content = delimited(*parts)
+    headers = [("Content-Type", f"multipart/alternative; boundary={boundary}")]
     return Entity.compose(headers + ([("Content-Language", language)] if language else []), content)
 
 
-def boundary_outside(octets: bytes) -> bytes:
-    """A boundary that is not in these octets: whoever wrote them can hardly have known it, and what is left is looked for."""
-    boundary = octets
+def delimited(*parts: bytes) -> tuple[str, bytes]:
+    """(boundary, content) of a multipart of these entities. Whoever wrote them can hardly have known the boundary, and it is looked for.
+
+    >>> boundary, content = delimited(b"\\r\\none", b"\\r\\ntwo")
+    >>> content.replace(boundary.encode(), b"b")
+    b'--b\\r\\n\\r\\none\\r\\n--b\\r\\n\\r\\ntwo\\r\\n--b--\\r\\n'
+    """
+    octets = boundary = b"".join(parts)
     while boundary in octets:
         boundary = blake2b(boundary, digest_size=12).hexdigest().encode()
-    return boundary
+    return boundary.decode(), b"".join([b"--%b\r\n%b\r\n" % (boundary, part) for part in parts]) + b"--%b--\r\n" % boundary
 
 
 def _text_shape(sender: Address, recipient: Address, sent_at: int, subjects: tuple[tuple[str, str], ...], sender_name: str) -> CpimMessage:
@@ -218,7 +222,7 @@ __all__ = [
     "addressed",
     "alternatives",
     "asking",
-    "boundary_outside",
+    "delimited",
     "entity_message",
     "failure_message",
     "notification_message",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.core.canonical import boundary_outside, text_entity
+from gateway.core.canonical import delimited, text_entity
 from gateway.core.content import content_of
 from gateway.core.errors import Refusal, SyntaxFault
 from gateway.core.mime import MIXED, Entity
@@ -26,7 +26,5 @@ def with_text(entity: Entity, readable: Callable[[Entity], Entity | None]) -> En
         text = content_of(inside, signed=True).body
     except (Refusal, SyntaxFault):
         return None
-    parts = [text_entity(f"{NOTICE}\n{text}").raw, entity.raw]
-    boundary = boundary_outside(b"".join(parts))
-    content = b"".join([b"--%b\r\n%b\r\n" % (boundary, part) for part in parts]) + b"--%b--\r\n" % boundary
-    return Entity.compose([("Content-Type", f"{MIXED}; boundary={boundary.decode()}")], content)
+    boundary, content = delimited(text_entity(f"{NOTICE}\n{text}").raw, entity.raw)
+    return Entity.compose([("Content-Type", f"{MIXED}; boundary={boundary}")], content)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 
-from gateway.core.canonical import boundary_outside
+from gateway.core.canonical import delimited
 from gateway.core.mime import ContentType, Entity, Headers
 from gateway.core.protection import SIGNATURE_TYPE
 
@@ -27,15 +27,14 @@ def opaque(blob: bytes, smime_type: str, *, base64: bool = False, others: Header
 
 def multipart_signed(covered: bytes, blob: bytes, micalg: str, others: Headers = ()) -> Entity:
     """multipart/signed: the octets of the entity that the signature covers, and the detached signature (RFC 8551 section 3.5.3)."""
-    boundary = boundary_outside(covered)
     headers = (
         ("Content-Type", f"{SIGNATURE_TYPE}; name={_SIGNATURE}"),
         ("Content-Transfer-Encoding", "base64"),
         ("Content-Disposition", _disposition(_SIGNATURE)),
     )
     signature = Entity.compose(headers, in_lines(blob))
-    content = b"--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n" % (boundary, covered, boundary, signature.raw, boundary)
-    kind = ContentType("multipart", "signed", (("protocol", SIGNATURE_TYPE), ("micalg", micalg), ("boundary", boundary.decode())))
+    boundary, content = delimited(covered, signature.raw)
+    kind = ContentType("multipart", "signed", (("protocol", SIGNATURE_TYPE), ("micalg", micalg), ("boundary", boundary)))
     return Entity.compose((*others, ("Content-Type", str(kind))), content)
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.mime import Entity, split_multipart
+from gateway.core.mime import MIXED, Entity, split_multipart
 from gateway.core.protection import SIGNATURE_TYPE
 
 from .asn1 import CmsFault
@@ -79,6 +79,14 @@ def entity_of(covered: bytes) -> Entity:
         return Entity.parse(covered)
     except SyntaxFault:
         return Entity.compose((), covered)
+
+
+def parts_of(covered: Entity) -> tuple[Entity, ...]:
+    """What may be a copy of the request, or say when it was signed: itself, or the parts of a multipart/mixed; none that cannot be read."""
+    try:
+        return split_multipart(covered) if covered.content_type.essence == MIXED else (covered,)
+    except (Refusal, SyntaxFault):
+        return ()
 
 
 def has_lone_line_end(octets: bytes) -> bool:

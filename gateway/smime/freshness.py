@@ -14,11 +14,13 @@ from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.cpim import CPIM_TYPE, CpimMessage
 from gateway.core.dates import DECREASING, OLD, REPEATED, REPLAY_SECONDS, UNDATED, parse_rfc3339, parse_sip_date, staleness
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.mime import MIXED, Entity, split_multipart
+from gateway.core.mime import Entity
 from gateway.core.ports import Outer
 from gateway.core.remember import learn
 from gateway.core.sipfrag import parse
 from gateway.core.verdict import HOLDING, Status, Verdict
+
+from .container import parts_of
 
 RISING_SECONDS = 600.0
 """For how long a later date has to be later than an earlier one (RFC 3923 section 6.9)."""
@@ -165,13 +167,7 @@ def signed_date(covered: Entity) -> tuple[float, bool] | None:
 
     The DateTime of message/cpim, the Date of message/sip and message/sipfrag; those may be parts of a multipart/mixed.
     """
-    parts: tuple[Entity, ...] = (covered,)
-    try:
-        if covered.content_type.essence == MIXED:
-            parts = split_multipart(covered)
-    except (Refusal, SyntaxFault):
-        return None
-    return next((found for part in parts if (found := _date_in(part))), None)
+    return next((found for part in parts_of(covered) if (found := _date_in(part))), None)
 
 
 def _date_in(entity: Entity) -> tuple[float, bool] | None:

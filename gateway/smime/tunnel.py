@@ -7,10 +7,11 @@ from contextlib import suppress
 
 from gateway.core.canonical import FAILURE_TYPE as FRAGMENT_TYPE
 from gateway.core.errors import Refusal, SyntaxFault
-from gateway.core.mime import MIXED, Entity, split_multipart
+from gateway.core.mime import Entity
 from gateway.core.ports import Outer
 from gateway.core.sipfrag import Fragment, Kind, parse
 
+from .container import parts_of
 from .fields import address_of, fields_of, same, title
 from .freshness import SIP_TYPE
 from .identity_body import is_identity_part
@@ -61,11 +62,7 @@ def addressees(covered: Entity) -> tuple[str, ...]:
 
 
 def _copies(covered: Entity) -> Iterator[Entity]:
-    try:
-        parts = split_multipart(covered) if covered.content_type.essence == MIXED else (covered,)
-    except (Refusal, SyntaxFault):
-        return
-    for part in parts:
+    for part in parts_of(covered):
         if part.content_type.essence == SIP_TYPE or (part.content_type.essence == FRAGMENT_TYPE and not is_identity_part(part)):
             yield part
 

@@ -14,7 +14,6 @@ sends what cannot be decrypted is soon not tried for any more.
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from gateway.core.errors import GatewayError
+from gateway.core.remember import learn
 
 from .asn1 import CmsFault, checked, members
 from .ciphers import CBC_KEY_OCTETS, ECDH_DIGESTS, GCM_KEY_OCTETS, OAEP, TRIPLE_DES_CBC, wrapping_key
@@ -209,7 +209,7 @@ class Failures:
 
     def __init__(self, most: int = 10, within: float = 600, senders: int = 10_000) -> None:
         self._most, self._within, self._senders = most, within, senders
-        self._times: OrderedDict[str, tuple[float, ...]] = OrderedDict()
+        self._times: dict[str, tuple[float, ...]] = {}
 
     def bars(self, sender: str, now: float) -> bool:
         """Whether nothing of this sender is to be decrypted now: `most` failures `within` these seconds."""
@@ -217,10 +217,7 @@ class Failures:
 
     def note(self, sender: str, now: float) -> None:
         """Something of this sender could not be decrypted. Whose failures are the oldest are forgotten over `senders`."""
-        self._times[sender] = (*self._recent(sender, now), now)[-self._most :]
-        self._times.move_to_end(sender)
-        if len(self._times) > self._senders:
-            self._times.popitem(last=False)
+        learn(self._times, sender, (*self._recent(sender, now), now)[-self._most :], self._senders)
 
     def _recent(self, sender: str, now: float) -> tuple[float, ...]:
         return tuple(at for at in self._times.get(sender, ()) if now - at < self._within)

@@ -126,10 +126,7 @@ class Judge:
         >>> Judge(TrustStore()).judge(text, Claim(Jid("mira", "xmpp.example"), "", lambda text: None), 0.0).verdict.status
         <Status.NOT_CHECKED: 'not-checked'>
         """
-        return self._judge(entity, claim, now, work or Work())
-
-    def _judge(self, entity: Entity, claim: Claim, now: float, work: Work) -> Judged:
-        walk = _Walk(entity)
+        walk, work = _Walk(entity), work or Work()
         try:
             self._go_in(walk, work)
         except (CmsFault, SyntaxFault, Refusal) as fault:
@@ -146,7 +143,7 @@ class Judge:
 
     def _of_parts(self, entity: Entity, parts: Sequence[Entity], claim: Claim, now: float, work: Work) -> Judged:
         """Of a multipart with protected parts in it: what covers one of them does not cover the rest."""
-        judged = [self._judge(part, claim, now, work) for part in parts[:_MOST_PARTS]]
+        judged = [self.judge(part, claim, now, work) for part in parts[:_MOST_PARTS]]
         partial = Finding(Status.PARTIAL, "only parts of the message are signed")
         found = first_of([partial, *(Finding(each.verdict.status, each.verdict.detail) for each in judged)])
         if all(each.verdict.status is Status.NOT_CHECKED for each in judged):

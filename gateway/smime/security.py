@@ -130,7 +130,7 @@ class Smime:
             if asserted and asserted.who:
                 self._when_refused(envelope, partial(self._identity_bodies.undo, outer, asserted))
             verdict = with_identity(verdict, asserted, entity)
-        verdict = self._dated(envelope, replace(judged, verdict=verdict), outer)
+        verdict = self._dated(envelope, replace(judged, verdict=verdict), claim, outer)
         self._tell(envelope, verdict)
         if verdict.is_good:
             message = _without_unsigned_subjects(envelope, judged)
@@ -185,7 +185,7 @@ class Smime:
         else:
             judged = self._judged_inside(judged, content, claim, now)
             text = _text_of(judged.readable)
-        verdict = self._dated(envelope, replace(judged, verdict=replace(judged.verdict, encrypted=True)), outer)
+        verdict = self._dated(envelope, replace(judged, verdict=replace(judged.verdict, encrypted=True)), claim, outer)
         self._tell(envelope, verdict)
         return _around(replace(envelope, verdict=verdict), text_entity(f"{verdict.mark}{text}"))
 
@@ -199,7 +199,7 @@ class Smime:
             self._failures.note(author, now)
             return None
 
-    def _dated(self, envelope: Envelope, judged: Judged, outer: Outer | None) -> Verdict:
+    def _dated(self, envelope: Envelope, judged: Judged, claim: Claim, outer: Outer | None) -> Verdict:
         """The verdict with what there is to say against its date; what the adapter has found already stays."""
         before, verdict = envelope.verdict, judged.verdict
         assert before is not None
@@ -210,7 +210,7 @@ class Smime:
                 verdict = replace(verdict, detail="the Date of the request is another one than that which is signed")
             request = request_of(outer) if outer is not None else ""
             whom, may_be_late = str(envelope.recipient), outer is not None and outer.may_be_late
-            author, is_addressed = str(normal(self._claim(envelope, outer).author)), bool(recipients_in(covered))
+            author, is_addressed = str(normal(claim.author)), bool(recipients_in(covered))
             sighting = Sighting(author, verdict.digest, whom, stated, is_coarse, verdict.signed_at, request, may_be_late, is_addressed)
             dated = self._freshness.judge(sighting, envelope.received_at)
             if dated.is_repeat and outer is not None and self._refuses_repeats and not (may_be_late or verdict.encrypted):

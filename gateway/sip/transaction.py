@@ -42,31 +42,25 @@ class ClientState(Enum):
     TERMINATED = "terminated"
 
 
+@dataclass(eq=False, slots=True)
 class ClientTransaction(Generic[F]):
     """One request on its way. flow: where it was sent. copies: how many times. user: what its end is told to, opaque here.
 
     heard: how many times anything had come by its flow when it was sent; 0 for datagrams. brief: it is given up early (Timers.brief).
     """
 
-    __slots__ = ("branch", "brief", "copies", "flow", "heard", "interval", "method", "octets", "reliable", "started", "state", "user")
-
-    def __init__(
-        self,
-        branch: str,
-        method: str,
-        octets: bytes,
-        flow: F,
-        reliable: bool,
-        now: float,
-        interval: float,
-        user: object,
-        heard: int,
-        brief: bool,
-    ) -> None:
-        self.branch, self.method, self.octets, self.flow, self.reliable = branch, method, octets, flow, reliable
-        self.started, self.interval, self.user, self.heard, self.brief = now, interval, user, heard, brief
-        self.copies = 1
-        self.state = ClientState.TRYING
+    branch: str
+    method: str
+    octets: bytes
+    flow: F
+    reliable: bool
+    started: float
+    interval: float
+    user: object
+    heard: int
+    brief: bool
+    copies: int = 1
+    state: ClientState = ClientState.TRYING
 
 
 class ClientTransactions(Generic[F]):
